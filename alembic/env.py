@@ -1,0 +1,30 @@
+"""Runs the migrations: on the connection that counterfoil.store.migrations opened, or as SQL."""
+
+from alembic import context
+from sqlalchemy import text
+
+from counterfoil.store.migrations import VERSION_SCHEMA, VERSION_TABLE
+from counterfoil.store.tables import metadata
+
+OPTIONS = {
+    "target_metadata": metadata,
+    "version_table": VERSION_TABLE,
+    "version_table_schema": VERSION_SCHEMA,
+    "include_schemas": True,
+    "transaction_per_migration": True,
+}
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    with context.begin_transaction():
+        context.execute(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
+        context.run_migrations()
+else:
+    connection = context.config.attributes["connection"]
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}"))
+    # A migration that cannot get its lock at once fails and is run again, rather than queue every reader behind it.
+    connection.execute(text("SET lock_timeout = '10s'"))
+    connection.commit()
+    context.configure(connection=connection, **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()

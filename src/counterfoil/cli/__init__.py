@@ -1,0 +1,1 @@
+"""The command line: assembles and runs; decides nothing."""

@@ -1,0 +1,71 @@
+"""One page of records on its way from a platform to the mirror."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot be read: its id as sent (None when it has none), what is wrong, and its text."""
+
+    record_id: str | None
+    reason: str
+    body: str
+
+
+@dataclass(slots=True)
+class Page:
+    """The records of one answer.
+
+    `ids`: the ids of all records in the order sent, of the rejected ones too where they could be read: what was listed is
+    there. `lines`: one line of CSV per good record (a JSON number or string without escapes is a CSV field as it stands;
+    the bare word null is NULL), in the order of `columns`. `rows`: the number of records sent. `times`: the creation time
+    of the good records as sent, aligned with `line_ids`. `digest`: hash of the answer; equal digests, equal pages. `unchanged`: this is
+    what is remembered of such a page whose rows are in the mirror already.
+    """
+
+    columns: tuple[str, ...]
+    rows: int = 0
+    ids: list[int] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    line_ids: list[int] = field(default_factory=list)
+    times: list[str | None] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    digest: bytes = b""
+    unchanged: bool = False
+
+    def distinct(self) -> tuple[list[int], list[bytes]]:
+        """Ids and lines with the last of any repeated id: platforms do send a record twice in one page."""
+        if self.unchanged:
+            return [], []
+        if len(set(self.line_ids)) == len(self.line_ids):
+            return self.line_ids, self.lines
+        last = dict(zip(self.line_ids, self.lines, strict=True))
+        return list(last), list(last.values())
+
+    def remembered(self) -> "Page":
+        """What to keep of a page once its rows are in the mirror."""
+        return Page(
+            self.columns,
+            self.rows,
+            self.ids,
+            times=self.times,
+            line_ids=self.line_ids,
+            digest=self.digest,
+            unchanged=True,
+        )
+
+    @property
+    def ascending(self) -> bool:
+        """Whether the ids never fall."""
+        return _never_falls(self.ids)
+
+    @property
+    def descending(self) -> bool:
+        """Whether the ids never rise."""
+        return _never_falls(self.ids[::-1])
+
+
+def _never_falls(ids: Sequence[int]) -> bool:
+    return all(first <= second for first, second in pairwise(ids))

@@ -1,0 +1,1 @@
+"""The trading platforms: HTTP, sessions, and one package per API."""

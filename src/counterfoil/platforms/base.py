@@ -1,0 +1,85 @@
+"""What a platform is to the rest: the shape of its readers, and what it needs from outside."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from counterfoil.domain.page import Page
+from counterfoil.domain.priority import Priority
+
+
+class Budget(Protocol):
+    """The request budget of one platform, shared by everything that asks it."""
+
+    def request(self, priority: Priority) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn, and hold one of the concurrent places while the body runs.
+
+        Raises:
+            PausedError: the platform is in a pause longer than a request may wait.
+        """
+
+    async def succeeded(self) -> None:
+        """The platform answered like a healthy one."""
+
+    async def failed(self, reason: str) -> None:
+        """The platform did not answer, or as a broken one does; enough of it opens a pause."""
+
+    async def limited(self, seconds: float) -> None:
+        """The platform said to come back in so many seconds."""
+
+
+class Vault(Protocol):
+    """Where a login session is kept so that all replicas use one."""
+
+    async def load(self) -> bytes | None:
+        """The session that a replica stored and that has not expired; None when there is none."""
+
+    async def save(self, session: bytes, lifetime: float) -> None:
+        """Keep a session for the others; `lifetime` in seconds."""
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """One login at a time, over all replicas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which part of a list to read: `page` counts from 1, ids ascending unless `descending`.
+
+    `remembered`: pages by the digest of their answer; an answer that is among them need not be read again.
+    """
+
+    page: int = 1
+    limit: int
+    descending: bool = False
+    priority: Priority = Priority.NORMAL
+    remembered: Mapping[bytes, Page] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """What a login told: the manager's account, its scope, seconds of validity, whether it is a simulator."""
+
+    account_id: int
+    scope: str
+    expires_in: int
+    sandbox: bool
+
+
+class Reader(Protocol):
+    """A platform as the pulls see it. Every method asks the budget first, and raises as domain.errors says."""
+
+    async def page(self, resource: str, query: Query) -> Page:
+        """One page of a paged list: clients, accounts, symbols, groups, orders, positions, deals, *_history."""
+
+    async def of_group(self, resource: str, group_id: int, query: Query) -> Page:
+        """One page of the commissions or group_symbols of a group."""
+
+    async def transactions(self, account_id: int, currency: str | None, query: Query) -> Page:
+        """One page of the money movements of an account."""
+
+    async def single(self, resource: str, record_id: int, priority: Priority) -> Page | None:
+        """The page of one record; None when the platform says that it does not exist."""
+
+    def can_read_singly(self, resource: str) -> bool:
+        """Whether `single` knows this resource."""

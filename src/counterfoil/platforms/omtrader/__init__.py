@@ -1,0 +1,1 @@
+"""OMTrader's Manager REST API."""

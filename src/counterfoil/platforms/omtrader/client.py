@@ -1,0 +1,160 @@
+"""OMTrader as the pulls see it: pages of records, read with one session under one budget."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+from msgspec import Raw
+
+from counterfoil.domain.errors import ConfigurationError, PermanentError, TransientError
+from counterfoil.domain.outcome import Body, Verdict, classify
+from counterfoil.domain.page import Page
+from counterfoil.domain.priority import Priority
+from counterfoil.platforms.base import Budget, LoginFacts, Query, Vault
+from counterfoil.platforms.http import Answer, Http
+from counterfoil.platforms.omtrader import envelope, wire
+from counterfoil.platforms.omtrader.session import Session, SessionKeeper
+from counterfoil.platforms.rows import RowFormat, opening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where a server is and who we are there; `timeout` in seconds."""
+
+    base_url: str
+    username: str
+    password: str
+    timeout: float
+    ca_file: Path | None = None
+    deals_path: str = "/api/v1/trader/deals"
+
+
+class OMTrader:
+    """See platforms.base.Reader."""
+
+    def __init__(self, connection: Connection, budget: Budget, vault: Vault) -> None:
+        self._http = Http(connection.base_url, timeout=connection.timeout, ca_file=connection.ca_file)
+        self._budget = budget
+        self._sessions = SessionKeeper(
+            self._http, budget, vault, credentials=(connection.username, connection.password)
+        )
+        deals = wire.Place(connection.deals_path, connection.deals_path, "deals")
+        self._places = wire.PLACES | {"deals": deals}
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+
+    async def log_in(self) -> LoginFacts:
+        """Make sure that there is a session.
+
+        Raises:
+            ConfigurationError: the platform refuses us, or is no OMTrader server.
+            TransientError: the platform did not answer properly.
+        """
+        return (await self._sessions.current(Priority.NORMAL)).facts
+
+    async def page(self, resource: str, query: Query) -> Page:
+        """See platforms.base.Reader."""
+        place = self._places[resource]
+        return await self._list(place.path, wire.FORMATS[place.table], query)
+
+    async def of_group(self, resource: str, group_id: int, query: Query) -> Page:
+        """See platforms.base.Reader."""
+        rows = wire.group_symbols(group_id) if resource == "group_symbols" else wire.commissions(group_id)
+        return await self._list(f"{wire.MANAGER}/groups/{group_id}/{wire.OF_GROUP[resource]}", rows, query)
+
+    async def transactions(self, account_id: int, currency: str | None, query: Query) -> Page:
+        """See platforms.base.Reader."""
+        path = f"{wire.MANAGER}/accounts/{account_id}/transactions/history"
+        return await self._list(path, wire.transactions(account_id, currency), query)
+
+    def can_read_singly(self, resource: str) -> bool:
+        """See platforms.base.Reader."""
+        place = self._places.get(resource)
+        return place is not None and bool(place.single)
+
+    async def single(self, resource: str, record_id: int, priority: Priority) -> Page | None:
+        """See platforms.base.Reader."""
+        place = self._places[resource]
+        try:
+            answer = await self._get(f"{place.single}/{record_id}", priority)
+            data = _understood(answer).data
+        except PermanentError as error:
+            if error.status in (404, 410):
+                return None
+            raise
+        if opening(data) != b"{":
+            raise TransientError(f"{resource} {record_id}: the answer holds no record")
+        return _page(wire.FORMATS[place.table], b"[" + bytes(data) + b"]", answer.digest)
+
+    async def _list(self, path: str, rows: RowFormat, query: Query) -> Page:
+        params: dict[str, str | int] = {
+            "page": query.page,
+            "limit": query.limit,
+            "sort_by": "id",
+            "dir": "DESC" if query.descending else "ASC",
+        }
+        answer = await self._get(path, query.priority, params)
+        remembered = query.remembered.get(answer.digest)
+        if remembered is not None:
+            return remembered
+        listed = envelope.records(_understood(answer).data)
+        if listed is None:
+            raise TransientError(f"{path}: the answer holds no list")
+        return _page(rows, listed, answer.digest)
+
+    async def _get(self, path: str, priority: Priority, params: Mapping[str, str | int] | None = None) -> Answer:
+        """One GET, logged in again once when the platform says 401."""
+        session = await self._sessions.current(priority)
+        answer = await self._ask(path, priority, params, session)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            session = await self._sessions.current(priority, rejected=session)
+            answer = await self._ask(path, priority, params, session)
+        return answer
+
+    async def _ask(
+        self, path: str, priority: Priority, params: Mapping[str, str | int] | None, session: Session
+    ) -> Answer:
+        headers = {"authorization": f"Bearer {session.access_token}"}
+        return await self._http.exchange(
+            "GET", path, budget=self._budget, priority=priority, headers=headers, params=params
+        )
+
+
+def _understood(answer: Answer) -> envelope.Envelope:
+    """The envelope of a good answer.
+
+    Raises:
+        TransientError, PermanentError, ConfigurationError: as domain.outcome classifies it.
+    """
+    if answer.silence:
+        raise TransientError(answer.reason)
+    parsed = envelope.read(answer.body)
+    body = parsed.body if parsed else Body.UNREADABLE
+    code = parsed.code if parsed else None
+    reason = f"HTTP {answer.status}" + (f": {parsed.reason}" if parsed and not parsed.success else "")
+    match classify(answer.status, body, writing=False, code=code):
+        case Verdict.DONE if parsed is not None:
+            return parsed
+        case Verdict.LOG_IN:
+            raise ConfigurationError(f"{reason}, right after a fresh login: is the Manager account active?")
+        case Verdict.CONFIGURATION_FAULT:
+            raise ConfigurationError(f"{reason}: the Manager account may not read this")
+        case Verdict.PERMANENT:
+            raise PermanentError(reason, status=code if answer.status < HTTPStatus.BAD_REQUEST else answer.status)
+        case Verdict.RATE_LIMITED:
+            raise TransientError("the platform asks for a pause (429)", retry_after=answer.retry_after)
+        case _ if parsed is None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise TransientError(f"HTTP {answer.status}, but the answer is not OMTrader's envelope")
+        case _:
+            raise TransientError(reason)
+
+
+def _page(rows: RowFormat, listed: bytes | Raw, digest: bytes) -> Page:
+    try:
+        return rows.read(listed, digest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TransientError("the list in the answer is not readable") from error

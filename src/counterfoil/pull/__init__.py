@@ -1,0 +1,1 @@
+"""Platform → mirror: what to read, how far, and when a row is gone."""

@@ -1,0 +1,210 @@
+"""Runs the pulls of one platform: one at a time per resource, over all replicas, each with its result told."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum, auto
+
+from counterfoil.domain.errors import (
+    BrokenInvariantError,
+    ConfigurationError,
+    CounterfoilError,
+    LeaseLostError,
+    PausedError,
+    PermanentError,
+)
+from counterfoil.domain.priority import Priority
+from counterfoil.observe import events
+from counterfoil.platforms.base import Reader
+from counterfoil.pull import history, listing, live, sweep, transactions
+from counterfoil.pull.run import Memory, Pace, Progress, Run
+from counterfoil.store import Unreachable, leases
+from counterfoil.store.mirror import Mirror
+from counterfoil.store.runs import Runs
+
+# The order of a first pass: what others refer to comes first.
+ORDER = (
+    "groups", "symbols", "clients", "accounts", "positions", "orders",
+    "commissions", "group_symbols", "transactions", "deals", "sweep",
+)  # fmt: skip
+LONGEST_RETRY = 900.0
+# Between two tries to take over the work on a resource that another process does now.
+TAKE_OVER_POLL = 0.25
+
+
+class Result(Enum):
+    """How a run ended."""
+
+    DONE = auto()
+    MORE = auto()
+    """There is more to read; run it again at once."""
+    BUSY = auto()
+    """Somebody else does it, or has just done it."""
+    FAILED = auto()
+
+
+async def _deals(run: Run) -> None:
+    await history.pull(run, "deals", "deals", priority=Priority.NORMAL)
+
+
+_PULLS: Mapping[str, Callable[[Run], Awaitable[None]]] = {
+    **dict.fromkeys(("clients", "accounts", "groups", "symbols", "commissions", "group_symbols"), listing.pull),
+    "positions": live.pull,
+    "orders": live.pull,
+    "deals": _deals,
+    "transactions": transactions.pull,
+    "sweep": sweep.pull,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a caller wants of a run.
+
+    `not_within`: not if one began so recently. `wait`: for another process to finish. `full`, `accept_deletions`: see Run.
+    """
+
+    not_within: timedelta = timedelta(0)
+    wait: bool = False
+    full: bool = False
+    accept_deletions: bool = False
+    progress: Progress = lambda _rows, _expected: None
+
+
+@dataclass(slots=True)
+class _Backoff:
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Puller:
+    """The pulls of one platform. `intervals`: how often each resource is wanted; those not in it are off."""
+
+    runs: Runs
+    platform: str
+    reader: Reader
+    pace: Pace
+    intervals: Mapping[str, timedelta]
+    _memories: dict[str, Memory] = field(default_factory=dict)
+    _backoffs: dict[str, _Backoff] = field(default_factory=dict)
+
+    async def run(self, resource: str, wish: Wish | None = None) -> Result:
+        """One run of one resource; what goes wrong with it is said and noted, and only what concerns all is raised.
+
+        Raises:
+            store.Unreachable: the database cannot be reached.
+        """
+        wish = wish or Wish()
+        with events.bind(platform=self.platform, resource=resource, run_id=uuid.uuid4().hex[:12]):
+            backoff = self._backoffs.setdefault(resource, _Backoff())
+            if not wish.wait and time.monotonic() < backoff.retry_at:
+                return Result.BUSY
+            lease = await self._acquire(resource, wish)
+            if lease is None:
+                return Result.BUSY
+            async with self.runs.held(lease):
+                return await self._guarded(resource, lease, wish, backoff)
+
+    async def _acquire(self, resource: str, wish: Wish) -> leases.Lease | None:
+        while (lease := await self.runs.acquire(self.platform, resource, not_within=wish.not_within)) is None:
+            if not wish.wait:
+                return None
+            await asyncio.sleep(TAKE_OVER_POLL)
+        return lease
+
+    async def _guarded(self, resource: str, lease: leases.Lease, wish: Wish, backoff: _Backoff) -> Result:
+        run = self._prepare(resource, lease, wish)
+        events.emit(events.PULL_STARTED)
+        try:
+            await _PULLS[resource](run)
+            await self._finish(run)
+        except asyncio.CancelledError:
+            events.emit(events.PULL_INTERRUPTED)
+            raise
+        except Unreachable:
+            raise
+        except LeaseLostError:
+            events.emit(events.LEASE_LOST, holder=None)
+            return Result.BUSY
+        except Exception as error:  # noqa: BLE001 - one resource's trouble, even a bug of ours, must not stop the others
+            self._memories.pop(resource, None)
+            await self._say_failed(resource, error, backoff)
+            return Result.FAILED
+        backoff.failures, backoff.retry_at = 0, 0.0
+        run.memory.token = lease.token
+        self._memories[resource] = run.memory
+        return Result.DONE if run.complete else Result.MORE
+
+    def _prepare(self, resource: str, lease: leases.Lease, wish: Wish) -> Run:
+        memory = self._memories.pop(resource, None)
+        if memory is None or memory.token != lease.previous:
+            memory = Memory()
+        return Run(
+            mirror=Mirror(self.runs.engine, lease),
+            reader=self.reader,
+            resource=resource,
+            memory=memory,
+            pace=self.pace,
+            full=wish.full,
+            accept_deletions=wish.accept_deletions,
+            round_share=self._round_share(wish),
+            round_length=self.intervals.get("sweep", timedelta(0)),
+            progress=wish.progress,
+        )
+
+    def _round_share(self, wish: Wish) -> float:
+        """The slow round belongs to the daemon, and takes as long as a sweep is wanted."""
+        if wish.wait or "sweep" not in self.intervals:
+            return 0.0
+        return self.intervals["transactions"] / self.intervals["sweep"] if "transactions" in self.intervals else 0.0
+
+    async def _finish(self, run: Run) -> None:
+        duration = run.clock() - run.started
+        if not run.complete:
+            events.emit(
+                events.PULL_PROGRESSED,
+                requests=run.requests,
+                seen=run.seen,
+                inserted=run.written.inserted,
+                changed=run.written.changed,
+                duration=round(duration, 3),
+            )
+            return
+        age = await self.runs.succeeded(self.platform, run.resource, took=duration)
+        events.emit(
+            events.PULL_FINISHED,
+            requests=run.requests,
+            seen=run.seen,
+            inserted=run.written.inserted,
+            changed=run.written.changed,
+            deleted=run.written.deleted,
+            quarantined=run.written.quarantined,
+            lag=None if age is None else round(age, 3),
+            duration=round(duration, 3),
+        )
+
+    async def _say_failed(self, resource: str, error: Exception, backoff: _Backoff) -> None:
+        reason = str(error) if isinstance(error, CounterfoilError) else f"{type(error).__name__}: {error}"
+        await self.runs.failed(self.platform, resource, reason=reason.splitlines()[0][:500] if reason else "unknown")
+        if isinstance(error, PausedError):
+            events.emit(events.PULL_SKIPPED, reason=reason)
+            return
+        every = self.intervals.get(resource, timedelta(minutes=1)).total_seconds()
+        retry_in = min(every * 2**backoff.failures, LONGEST_RETRY)
+        backoff.failures = min(backoff.failures + 1, 10)
+        backoff.retry_at = time.monotonic() + retry_in - every / 2
+        events.emit(events.PULL_FAILED, reason=error, kind=_kind(error), retry_in=round(retry_in, 1))
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return "configuration"
+    if isinstance(error, PermanentError):
+        return "permanent"
+    if isinstance(error, BrokenInvariantError) or not isinstance(error, CounterfoilError):
+        return "invariant"
+    return "transient"

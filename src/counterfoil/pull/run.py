@@ -1,0 +1,140 @@
+"""One run of one resource: what it needs, what it counts, what it remembers for the next."""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from counterfoil.domain.page import Page
+from counterfoil.domain.priority import Priority
+from counterfoil.observe import events
+from counterfoil.platforms.base import Query, Reader
+from counterfoil.pull.reading import SMALLEST_CAP, ListReader
+from counterfoil.store.bulk import Written
+from counterfoil.store.mirror import Mirror
+
+# Told after each page: rows seen so far, and how many are expected (None: unknown).
+Progress = Callable[[int, int | None], None]
+# Asks a platform for the page that a query describes.
+Ask = Callable[[Query], Awaitable[Page]]
+
+
+@dataclass(slots=True)
+class Listed:
+    """What is remembered of one list: its pages by digest, its rows, and the largest page that it gave."""
+
+    pages: dict[bytes, Page] = field(default_factory=dict)
+    rows: int | None = None
+    capacity: int = SMALLEST_CAP
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a process remembers of a resource between runs, so that an unchanged page costs nothing.
+
+    It holds only while no other replica has run the same resource: `token` is the lease under which it was made, and the
+    next run's lease names its predecessor. `lists`: by a name of the run's own; `ids`: of the newest complete listing.
+    """
+
+    token: uuid.UUID | None = None
+    lists: dict[str, Listed] = field(default_factory=dict)
+    ids: frozenset[int] | None = None
+
+    def listed(self, name: str) -> Listed:
+        """What is remembered of one list."""
+        return self.lists.setdefault(name, Listed())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How to read: rows a page, requests under way at once, and seconds that a first reading may take in one run."""
+
+    page_size: int
+    ahead: int
+    slice: float = 20.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Everything that one run of one resource works with.
+
+    `full`: read also what is only read now and then; `accept_deletions`: however many vanished; `round_share`: which share
+    of all accounts the slow round of this run may ask, so that all are asked within `round_length`.
+    """
+
+    mirror: Mirror
+    reader: Reader
+    resource: str
+    memory: Memory
+    pace: Pace
+    full: bool = False
+    accept_deletions: bool = False
+    round_share: float = 0.0
+    round_length: timedelta = timedelta(days=1)
+    progress: Progress = lambda _rows, _expected: None
+    clock: Callable[[], float] = time.monotonic
+    written: Written = field(default_factory=Written)
+    seen: int = 0
+    requests: int = 0
+    complete: bool = True
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether a long reading should make room for the next run of this resource."""
+        return self.clock() - self.started > self.pace.slice
+
+    def list_of(
+        self, ask: Ask, name: str = "", *, priority: Priority = Priority.NORMAL, descending: bool = False
+    ) -> ListReader:
+        """A reader of one list, remembering under `name` what it gives."""
+        listed = self.memory.listed(name)
+
+        async def fetch(page: int, limit: int) -> Page:
+            self.requests += 1
+            query = Query(page=page, limit=limit, descending=descending, priority=priority, remembered=listed.pages)
+            return await ask(query)
+
+        return ListReader(
+            fetch, size=self.pace.page_size, ahead=self.pace.ahead, expected=listed.rows, capacity=listed.capacity
+        )
+
+    def page_of(self, resource: str) -> Ask:
+        """How to ask for a page of a list that is the platform's own."""
+
+        async def ask(query: Query) -> Page:
+            return await self.reader.page(resource, query)
+
+        return ask
+
+    async def single(self, resource: str, record_id: int, priority: Priority) -> Page | None:
+        """One record; None when the platform does not have it."""
+        self.requests += 1
+        return await self.reader.single(resource, record_id, priority)
+
+    async def keep(self, table: str, page: Page, *, states: dict[str, dict[str, object]] | None = None) -> Written:
+        """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again."""
+        written = await self.mirror.write(table, page, states=states)
+        self.count(page, written)
+        return written
+
+    def count(self, page: Page, written: Written, expected: int | None = None) -> None:
+        """Add to the figures of this run."""
+        self.seen += page.rows
+        self.written += written
+        self.progress(self.seen, expected)
+        for rejected in page.rejected[: written.quarantined]:
+            events.emit(
+                events.RECORD_QUARANTINED,
+                record_id=rejected.record_id,
+                reason=rejected.reason,
+                count=len(page.rejected),
+            )
+
+    def deleted(self, rows: int) -> None:
+        """Count tombstones."""
+        self.written += Written(deleted=rows)

@@ -1,0 +1,298 @@
+"""The simulated platform on a socket: HTTP around `omtrader`, the faults of the transport, start and end."""
+
+import asyncio
+import contextlib
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from aiohttp import web
+
+from counterfoil.sandbox import faults as f
+from counterfoil.sandbox import journal, listing, omtrader
+from counterfoil.sandbox.admin import PREFIX, Admin
+from counterfoil.sandbox.books import Books
+from counterfoil.sandbox.journal import Entry, Journal
+from counterfoil.sandbox.omtrader import Call, Platform, Reply, Route
+
+_MARK: Final = {"X-Sandbox": "1"}
+_HTML: Final = "<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
+_SLASHES: Final = re.compile("/+")
+_HUGE_ROW: Final = b'{"id":1,"padding":"' + b"x" * 65_000 + b'"},'
+_GRACE: Final = 2.0
+_LOOK: Final = 0.02
+_ERRORS: Final = {403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxOptions:
+    """How to run a sandbox. `tick`: seconds between trading rounds, None for a market that only moves when told."""
+
+    kind: str = "omtrader"
+    host: str = "127.0.0.1"
+    port: int = 0
+    clients: int = 100
+    accounts: int = 200
+    deals: int = 2_000
+    seed: int = 1
+    tick: float | None = None
+    faults: Path | None = None
+    username: str = "crm-api"
+    password: str = "sandbox"  # noqa: S105 - the sandbox's well-known password
+    token_lifetime: int = 3_600
+    page_limit: int = 1_000
+
+
+class Sandbox:
+    """A running simulated platform. Making one builds its books; `start` opens the socket."""
+
+    def __init__(self, options: SandboxOptions | None = None) -> None:
+        self.options = options or SandboxOptions()
+        wish = self.options
+        if wish.kind != "omtrader":
+            raise ValueError(f"no sandbox of kind {wish.kind!r}; there is omtrader")
+        self.faults = f.FaultDesk()
+        if wish.faults is not None:
+            self.faults.load(wish.faults)
+        self.books = Books(clients=wish.clients, accounts=wish.accounts, deals=wish.deals, seed=wish.seed)
+        self.requests = Journal()
+        users = {
+            wish.username: (wish.password, omtrader.MANAGER),
+            "trader": ("trader", omtrader.TRADER),
+        }
+        self.platform = Platform(self.books, users, token_lifetime=wish.token_lifetime, page_limit=wish.page_limit)
+        self._admin = Admin(self.books, self.faults)
+        self._closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._market: asyncio.Task[None] | None = None
+        self._port = wish.port
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the port is known after `start`."""
+        return f"http://{self.options.host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        app = web.Application(client_max_size=16 << 20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._closing.clear()
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.options.host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            self._runner = None
+            raise
+        self._port = self._runner.addresses[0][1]
+        if self.options.tick is not None:
+            self._market = asyncio.create_task(self._run_market(self.options.tick))
+
+    async def stop(self) -> None:
+        """Close every connection, deaf ones included; the books stay readable. May be started again on the same port."""
+        self._closing.set()
+        if self._market is not None:
+            self._market.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._market
+            self._market = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _run_market(self, tick: float) -> None:
+        while True:
+            await asyncio.sleep(tick)
+            self.books.trade()
+
+    # One request
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith(PREFIX):
+            return await self._admin.answer(request)
+        path = _SLASHES.sub("/", request.path)
+        route = omtrader.resolve(request.method, path)
+        body = await request.read()
+        entry = Entry(request.method, path, request.query_string, body, journal.now(), route.target)
+        with self.requests.open(entry):
+            call = Call(
+                method=request.method,
+                path=path,
+                query=request.query,
+                authorization=request.headers.get("Authorization", ""),
+                body=body,
+                remote=request.remote or "",
+            )
+            answer = await self._answer(request, call, route)
+            entry.status = answer.status if request.transport and not request.transport.is_closing() else None
+            return answer
+
+    async def _answer(self, request: web.Request, call: Call, route: Route) -> web.StreamResponse:
+        struck = self.faults.pick(call.method, call.path, route.target)
+        if not struck.armed:
+            return _response(self.platform.answer(call, route, struck))
+        early = await self._before(request, struck)
+        if early is not None:
+            return early
+        reply = self.platform.answer(call, route, struck)
+        if reply.status < web.HTTPBadRequest.status_code:
+            self._shift(route, struck)
+        return await self._after(request, reply, struck)
+
+    async def _before(self, request: web.Request, struck: f.Struck) -> web.StreamResponse | None:
+        """Faults that strike before the effect; an answer ends the request."""
+        if delay := struck.get(f.Delay):
+            await self._pause(delay.seconds)
+        if struck.has(f.Deaf):
+            await self._wait_for_hang_up(request)
+            return _hang_up(request)
+        if struck.has(f.DropBefore):
+            return _hang_up(request)
+        if struck.has(f.ExpireTokens):
+            self.platform.expire_tokens()
+        return _refused_before(struck)
+
+    def _shift(self, route: Route, struck: f.Struck) -> None:
+        shift = struck.get(f.Shift)
+        if shift is not None:
+            (self.books.leave_front if shift.action == "delete" else self.books.enter_front)(route.resource)
+
+    async def _after(self, request: web.Request, reply: Reply, struck: f.Struck) -> web.StreamResponse:
+        """Faults that strike after the effect."""
+        if struck.has(f.DropAfter):
+            return _hang_up(request)
+        if after := struck.get(f.ErrorAfter):
+            return _response(_error(after.status))
+        if (lie := struck.get(f.SuccessFalse)) is not None:
+            return _response(_lie(lie))
+        if (shape := struck.get(f.WrongShape)) is not None:
+            reply = Reply(reply.status, listing.envelope(shape.value.encode(), reply.status))
+        if (html := struck.get(f.Html)) is not None:
+            return web.Response(text=_HTML, status=html.status, content_type="text/html", headers=_MARK)
+        return await self._send(request, reply, struck)
+
+    async def _send(self, request: web.Request, reply: Reply, struck: f.Struck) -> web.StreamResponse:
+        if (huge := struck.get(f.Huge)) is not None:
+            return await _stream(request, _flood(huge.size))
+        if (cut := struck.get(f.Truncated)) is not None:
+            kept = reply.body[: len(reply.body) // 2 if cut.keep is None else cut.keep]
+            if cut.announce:
+                return await _break_off(request, kept, len(reply.body))
+            reply = Reply(reply.status, kept)
+        if (slow := struck.get(f.SlowBody)) is not None:
+            return await _stream(request, self._trickle(reply.body, slow.bytes_per_second), status=reply.status)
+        return _response(reply)
+
+    async def _wait_for_hang_up(self, request: web.Request) -> None:
+        """Until the client goes or the sandbox ends."""
+        while not self._closing.is_set() and request.transport is not None and not request.transport.is_closing():
+            await self._pause(_LOOK)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, yet no longer than the sandbox runs."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _trickle(self, body: bytes, speed: int) -> AsyncIterator[bytes]:
+        """A tenth of a second's worth at a time."""
+        size = max(1, speed // 10)
+        for start in range(0, len(body), size):
+            if self._closing.is_set():
+                return
+            yield body[start : start + size]
+            await self._pause(size / speed)
+
+
+def _refused_before(struck: f.Struck) -> web.Response | None:
+    if limited := struck.get(f.RateLimited):
+        response = _response(_error(429))
+        if limited.retry_after is not None:
+            response.headers["Retry-After"] = str(limited.retry_after)
+        return response
+    if struck.has(f.Forbid):
+        return _response(_error(403))
+    if before := struck.get(f.ErrorBefore):
+        return _response(_error(before.status))
+    lie = struck.get(f.SuccessFalse)
+    return _response(_lie(lie)) if lie is not None and not lie.after else None
+
+
+def _error(status: int) -> Reply:
+    return omtrader.refuse(status, _ERRORS.get(status, "Internal Error"), "simulated fault")
+
+
+def _lie(fault: f.SuccessFalse) -> Reply:
+    return Reply(200, listing.refusal(fault.code, fault.error, fault.message))
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, content_type="application/json", headers=_MARK)
+
+
+def _hang_up(request: web.Request) -> web.Response:
+    """Cut the connection; what is returned finds nobody to go to."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
+
+
+async def _stream(request: web.Request, chunks: AsyncIterator[bytes], *, status: int = 200) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers={**_MARK, "Content-Type": "application/json"})
+    await response.prepare(request)
+    async for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+async def _flood(size: int | None) -> AsyncIterator[bytes]:
+    """An envelope that goes on and on: rows until `size` bytes are out, for ever when it is None."""
+    sent = 0
+    yield b'{"success":true,"code":200,"data":{"records":['
+    while size is None or sent < size:
+        yield _HUGE_ROW
+        sent += len(_HUGE_ROW)
+        await asyncio.sleep(0)
+    yield b'{"id":1}]},"error":"","message":""}'
+
+
+async def _break_off(request: web.Request, kept: bytes, promised: int) -> web.StreamResponse:
+    headers = {**_MARK, "Content-Type": "application/json", "Content-Length": str(promised)}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    await response.write(kept)
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _run(options: SandboxOptions) -> None:
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, done.set)
+    sandbox = Sandbox(options)
+    sandbox.books.warm("deals")
+    async with sandbox:
+        login = f"user {options.username}, password {options.password}"
+        sys.stdout.write(f"sandbox {options.kind} listening on {sandbox.url} ({login})\n")
+        sys.stdout.flush()
+        await done.wait()
+
+
+def serve(options: SandboxOptions) -> int:
+    """Run a sandbox until SIGINT or SIGTERM; the exit code. Raises OSError when the port is taken."""
+    asyncio.run(_run(options))
+    return 0

@@ -1,0 +1,5 @@
+"""PostgreSQL: engine, tables, bulk writer, cursors, leases, budget. The only place that speaks SQL."""
+
+from counterfoil.store.engine import Unreachable
+
+__all__ = ["Unreachable"]

@@ -1,0 +1,254 @@
+"""The request budget of a platform: one token bucket, one set of places and one breaker, shared by all replicas.
+
+The bucket is a row: `next_at` is the moment at which it would be full again, so one timestamp holds the whole state. A
+request may go when taking a token leaves the bucket no further than `burst` tokens from full. Who may go first is decided
+twice: in the process, by a queue; between processes, by what each may take: money and probes may take the next token
+before it is there and wait for it, so that whoever asks later waits behind them; sweeps leave one token for the others.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from counterfoil.domain.errors import PausedError
+from counterfoil.domain.priority import Priority
+from counterfoil.observe import events, metrics
+from counterfoil.store.engine import Unreachable, transaction
+
+# These take the next token before it is there, and wait for it.
+RESERVING = (Priority.MONEY, Priority.PROBE)
+# Longer pauses are told to whoever asks; shorter ones are waited out.
+PATIENCE = 30.0
+# A place taken by another process cannot tell us that it is free again.
+OTHERS_PLACE_POLL = 0.02
+
+_TAKE = sa.text("""
+    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_token(
+        :platform, :per_second, :burst, :concurrent, :spare, :may_reserve, :token, :hold)
+""")
+_RETURN = sa.text("""
+    UPDATE counterfoil.slots SET expires_at = NULL WHERE platform = :platform AND slot = :slot AND token = :token
+""")
+_PAUSE = sa.text("""
+    UPDATE counterfoil.budgets SET paused_until = greatest(paused_until, clock_timestamp() + make_interval(secs => :seconds)),
+        reason = :reason
+    WHERE platform = :platform
+""")
+# Only the first failure after a pause opens the next one: requests that were under way together count once.
+_FAIL = sa.text("""
+    UPDATE counterfoil.budgets SET failures = failures + 1, reason = :reason,
+        paused_until = CASE WHEN failures + 1 >= :tolerated
+            THEN clock_timestamp() + make_interval(secs => least(:first * 2 ^ least(failures + 1 - :tolerated, 20), :longest))
+            ELSE paused_until END
+    WHERE platform = :platform AND (paused_until IS NULL OR paused_until <= clock_timestamp())
+    RETURNING failures, greatest(extract(epoch FROM paused_until - clock_timestamp()), 0)::float8
+""")
+_SUCCEED = sa.text("""
+    UPDATE counterfoil.budgets SET failures = 0, paused_until = NULL, reason = NULL WHERE platform = :platform AND failures > 0
+    RETURNING true
+""")
+_STATE = sa.text("""
+    SELECT platform, failures, reason, greatest(extract(epoch FROM paused_until - clock_timestamp()), 0)::float8 AS paused
+    FROM counterfoil.budgets
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a platform allows: requests a second, how many at once after a pause, how many under way; `hold` in seconds."""
+
+    per_second: float
+    burst: int
+    concurrent: int
+    # How long a place is kept for a request that never came back: longer than any request may take.
+    hold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When repeated failures open a pause, and how it grows: seconds."""
+
+    tolerated: int = 5
+    first: float = 5.0
+    longest: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    slot: int
+    token: uuid.UUID
+    wait: float
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    priority: Priority
+    order: int
+    granted: "asyncio.Future[_Grant]" = field(compare=False)
+
+
+class SharedBudget:
+    """One platform's budget as one process sees it; the truth is in the database."""
+
+    def __init__(self, engine: AsyncEngine, platform: str, limits: Limits, breaker: Breaker | None = None) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._limits = limits
+        self._breaker = breaker or Breaker()
+        self._waiting: list[_Waiter] = []
+        self._order = itertools.count()
+        self._changed = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    @asynccontextmanager
+    async def request(self, priority: Priority) -> AsyncIterator[None]:
+        """Wait for a turn and hold a place while the body runs. See platforms.base.Budget."""
+        asked = time.monotonic()
+        grant = await self._turn(priority)
+        try:
+            await asyncio.sleep(grant.wait)
+            metrics.request(self._platform, priority.name.lower(), time.monotonic() - asked)
+            yield
+        finally:
+            await asyncio.shield(self._give_back(grant))
+
+    async def _turn(self, priority: Priority) -> _Grant:
+        waiter = _Waiter(priority, next(self._order), asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiting, waiter)
+        self._changed.set()
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._serve())
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
+                await asyncio.shield(self._give_back(waiter.granted.result()))
+            raise
+
+    async def _serve(self) -> None:
+        """Hand out turns, the most urgent first, until nobody waits."""
+        while self._waiting:
+            if self._waiting[0].granted.done():
+                heapq.heappop(self._waiting)
+                continue
+            self._changed.clear()
+            try:
+                outcome = await self._take(self._waiting[0].priority)
+            except Exception as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
+                self._refuse_all(error)
+                return
+            if isinstance(outcome, _Grant):
+                await self._grant(outcome)
+            elif isinstance(outcome, PausedError):
+                self._refuse_all(outcome)
+            else:
+                await self._wait_for_change(outcome)
+
+    async def _grant(self, grant: _Grant) -> None:
+        waiter = heapq.heappop(self._waiting)
+        if waiter.granted.done():
+            await self._give_back(grant)
+        else:
+            waiter.granted.set_result(grant)
+
+    def _refuse_all(self, error: Exception) -> None:
+        while self._waiting:
+            waiter = heapq.heappop(self._waiting)
+            if not waiter.granted.done():
+                waiter.granted.set_exception(error)
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        """Until the time is over, a place is given back, or somebody more urgent comes."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _take(self, priority: Priority) -> "_Grant | PausedError | float":
+        token = uuid.uuid4()
+        async with transaction(self._engine) as connection:
+            answer = (
+                await connection.execute(
+                    _TAKE,
+                    {
+                        "platform": self._platform,
+                        "per_second": self._limits.per_second,
+                        "burst": self._limits.burst,
+                        "concurrent": self._limits.concurrent,
+                        "spare": min(1, self._limits.burst - 1) if priority is Priority.SWEEP else 0,
+                        "may_reserve": priority in RESERVING,
+                        "token": token,
+                        "hold": self._limits.hold,
+                    },
+                )
+            ).one()
+        self._failures = answer.failures
+        if answer.slot is not None:
+            return _Grant(answer.slot, token, answer.wait)
+        if answer.paused and answer.wait > PATIENCE:
+            return PausedError(
+                f"platform {self._platform} is left alone for {answer.wait:.0f} s more: {answer.reason}",
+                retry_after=answer.wait,
+            )
+        return float(answer.wait) if answer.wait else OTHERS_PLACE_POLL
+
+    async def _give_back(self, grant: _Grant) -> None:
+        given = {"platform": self._platform, "slot": grant.slot, "token": grant.token}
+        with suppress(*Unreachable):  # the place lapses by itself
+            async with transaction(self._engine) as connection:
+                await connection.execute(_RETURN, given)
+        self._changed.set()
+
+    async def succeeded(self) -> None:
+        """See platforms.base.Budget. Costs a statement only after a failure."""
+        if self._failures == 0:
+            return
+        self._failures = 0
+        async with transaction(self._engine) as connection:
+            recovered = await connection.scalar(_SUCCEED, {"platform": self._platform})
+        if recovered:
+            events.emit(events.PLATFORM_RESUMED, platform=self._platform)
+
+    async def failed(self, reason: str) -> None:
+        """See platforms.base.Budget."""
+        async with transaction(self._engine) as connection:
+            row = (
+                await connection.execute(
+                    _FAIL,
+                    {
+                        "platform": self._platform,
+                        "reason": reason,
+                        "tolerated": self._breaker.tolerated,
+                        "first": self._breaker.first,
+                        "longest": self._breaker.longest,
+                    },
+                )
+            ).one_or_none()
+        if row is not None and row[1]:
+            events.emit(events.PLATFORM_PAUSED, platform=self._platform, reason=reason, seconds=row[1], failures=row[0])
+
+    async def limited(self, seconds: float) -> None:
+        """See platforms.base.Budget."""
+        await self.pause(seconds, "the platform asked for a pause (429)")
+        events.emit(events.PLATFORM_RATE_LIMITED, platform=self._platform, retry_after=seconds)
+
+    async def pause(self, seconds: float, reason: str) -> None:
+        """Let nobody ask this platform for so long."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(_PAUSE, {"platform": self._platform, "seconds": seconds, "reason": reason})
+
+
+async def pauses(engine: AsyncEngine) -> dict[str, tuple[float, str]]:
+    """Platforms in a pause: seconds left and why."""
+    async with transaction(engine) as connection:
+        rows = (await connection.execute(_STATE)).all()
+    return {row.platform: (row.paused, row.reason or "") for row in rows if row.paused}

@@ -1,0 +1,138 @@
+"""The schema's history, run through alembic: up to head, as SQL, and the checks before anything is touched."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from counterfoil.domain.errors import ConfigurationError
+from counterfoil.store.engine import sync_url
+
+VERSION_SCHEMA = "counterfoil"
+VERSION_TABLE = "alembic_version"
+MIGRATION_LOCK = 0x636F756E  # 'coun': two daemons that start together migrate one after the other
+ROLES = ("counterfoil_crm", "counterfoil_reader")
+_OUR_SCHEMAS = ("counterfoil", "mirror")
+# An empty version table is what an interrupted first migration leaves; anything else in our schemas is somebody else's.
+_FOREIGN = sa.text("""
+    SELECT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
+    WHERE n.nspname = ANY(:names) AND c.relkind IN ('r', 'p') AND c.relname <> :ours LIMIT 1
+""")
+
+
+def script_directory() -> Path:
+    """The folder of the migration scripts: inside the wheel, or at the top of a source tree."""
+    packaged = Path(__file__).parent.parent / "_alembic"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "alembic"
+
+
+def _config(**attributes: object) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(script_directory()).replace("%", "%%"))
+    config.attributes.update(attributes)
+    return config
+
+
+def head() -> str:
+    """The newest revision that this code knows."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise ConfigurationError("no migration scripts found: this installation is incomplete")
+    return revision
+
+
+def current(connection: sa.Connection) -> str | None:
+    """The revision of the database; None when it has never been migrated."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": VERSION_SCHEMA}
+    )
+    return context.get_current_revision()
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring the schema to head; returns the revisions before and after.
+
+    Raises:
+        ConfigurationError: the database belongs to another program or to a newer version, or roles may not be created.
+    """
+    with _connection(url) as connection:
+        connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+        try:
+            before = current(connection)
+            refuse_foreign(connection, before)
+            _require_roles(connection)
+            connection.commit()
+            if before != head():
+                command.upgrade(_config(connection=connection), "head")
+            return before, head()
+        finally:
+            connection.rollback()
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            connection.commit()
+
+
+def upgrade_sql() -> str:
+    """The SQL that brings an empty database to head."""
+    output = io.StringIO()
+    config = _config()
+    config.output_buffer = output
+    command.upgrade(config, "head", sql=True)
+    return output.getvalue()
+
+
+def run(url: str, change: Callable[[Config], None]) -> None:
+    """Call an alembic command with our configuration and one connection."""
+    with _connection(url) as connection:
+        change(_config(connection=connection))
+
+
+def refuse_foreign(connection: sa.Connection, revision: str | None) -> None:
+    """Refuse a database that is not ours to change.
+
+    Raises:
+        ConfigurationError: its revision is unknown here, or schemas of our names exist that we did not make.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise ConfigurationError(
+            f"the database has schema revision {revision}, which this version of Counterfoil does not know: "
+            "run the newer version that made it; nothing was changed"
+        )
+    if revision is None:
+        found = connection.scalar(_FOREIGN, {"names": list(_OUR_SCHEMAS), "ours": VERSION_TABLE})
+        if found:
+            raise ConfigurationError(
+                f"schema {found} exists in this database but Counterfoil did not make it: "
+                "give Counterfoil a database of its own; nothing was changed"
+            )
+
+
+def _require_roles(connection: sa.Connection) -> None:
+    missing = [role for role in ROLES if not _exists(connection, role)]
+    may_create = connection.scalar(
+        sa.text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    )
+    if missing and not may_create:
+        orders = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing)
+        raise ConfigurationError(f"the database role may not create roles; let an administrator run: {orders}")
+
+
+def _exists(connection: sa.Connection, role: str) -> bool:
+    return bool(connection.scalar(sa.text("SELECT true FROM pg_roles WHERE rolname = :role"), {"role": role}))
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(sync_url(url), poolclass=sa.pool.NullPool, connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,0 +1,234 @@
+"""The mirror of one platform, as one run of one resource writes it: every write proves that the run still holds its lease."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from counterfoil.domain.page import Page
+from counterfoil.store import bulk, cursors, leases
+from counterfoil.store.bulk import Written
+from counterfoil.store.cursors import State
+from counterfoil.store.engine import transaction
+
+# Rows that the platform should list among its live ones; each condition has a partial index of the same words.
+LIVE = {
+    "positions": "status IS DISTINCT FROM 2 AND deleted_at IS NULL",
+    "orders": "(status IS NULL OR status NOT IN (3, 4, 5, 6)) AND deleted_at IS NULL",
+}
+PRESENT = "deleted_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account whose transactions are to be read; balance and credit as mirrored when that was decided."""
+
+    id: int
+    balance: Decimal | None
+    credit: Decimal | None
+    currency: str | None
+    asked_before: bool
+
+
+class Mirror:
+    """Reads and writes for one platform under one lease."""
+
+    def __init__(self, engine: AsyncEngine, lease: leases.Lease) -> None:
+        self._engine = engine
+        self._lease = lease
+        self.platform = lease.platform
+
+    @property
+    def lease(self) -> leases.Lease:
+        """The lease under which this mirror is written."""
+        return self._lease
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that fails when the lease is lost.
+
+        Raises:
+            LeaseLostError: at its start; nothing was written.
+        """
+        async with transaction(self._engine) as connection:
+            await leases.hold(connection, self._lease)
+            yield connection
+
+    async def write(self, table: str, page: Page, *, states: dict[str, State] | None = None) -> Written:
+        """Rows and cursors, by resource, in one transaction; nothing to write costs nothing."""
+        if not page.lines and not page.rejected and not states:
+            return Written()
+        async with self._writing() as connection:
+            written = await bulk.write(connection, self.platform, table, page)
+            for resource, state in (states or {}).items():
+                await cursors.save(connection, self.platform, resource, state)
+        return written
+
+    async def cursor(self, resource: str) -> State | None:
+        """Where a pull stands."""
+        async with transaction(self._engine) as connection:
+            return await cursors.load(connection, self.platform, resource)
+
+    async def forget(self, resource: str) -> None:
+        """Let a pull begin again."""
+        async with self._writing() as connection:
+            await cursors.forget(connection, self.platform, resource)
+
+    async def ids(
+        self, table: str, *, live: bool = False, after: int | None = None, until: int | None = None
+    ) -> set[int]:
+        """Ids that the mirror holds and does not know to be deleted, optionally only those with after < id <= until.
+
+        `live`: only those that the platform should list among its live ones and that are not settled otherwise.
+        """
+        condition = LIVE[table] if live else PRESENT
+        span = "AND id > :after AND id <= :until" if after is not None else ""
+        settled = """AND NOT EXISTS (SELECT FROM counterfoil.vanished v WHERE v.platform = t.platform
+            AND v.resource = :table AND v.id = t.id AND v.state = 'settled')"""
+        statement = sa.text(
+            f"SELECT id FROM mirror.{table} t WHERE platform = :platform AND {condition} {span} {settled if live else ''}"
+        )
+        given: dict[str, object] = {"platform": self.platform}
+        given |= {"table": table} if live else {}
+        given |= {"after": after, "until": until} if after is not None else {}
+        async with transaction(self._engine) as connection:
+            return set((await connection.scalars(statement, given)).all())
+
+    async def groups(self) -> list[int]:
+        """Ids of the groups, ascending."""
+        return sorted(await self.ids("groups"))
+
+    async def missed(self, table: str, ids: Iterable[int], state: str = "missed") -> dict[int, int]:
+        """Note ids that a complete listing lacked; returns how often each has been missed, this time included."""
+        async with self._writing() as connection:
+            given = {"platform": self.platform, "table": table, "ids": list(ids), "state": state}
+            return {row.id: row.looks for row in await connection.execute(_MISSED, given)}
+
+    async def found(self, table: str, *, besides: Iterable[int] = (), listed: Iterable[int] | None = None) -> None:
+        """Forget all that were missed of a table, but for `besides`; with `listed`, settled ones only where they are in it."""
+        given = {
+            "platform": self.platform,
+            "table": table,
+            "besides": list(besides),
+            "keep": listed is not None,
+            "listed": list(listed or ()),
+        }
+        async with transaction(self._engine) as connection:
+            if await connection.scalar(_ANY_MISSED, {"platform": self.platform, "table": table}):
+                await connection.execute(_FOUND, given)
+
+    async def settle(self, table: str, *, after_looks: int) -> None:
+        """Stop looking for rows that were missed so often."""
+        async with self._writing() as connection:
+            await connection.execute(_SETTLE, {"platform": self.platform, "table": table, "looks": after_looks})
+
+    async def present(self, table: str, ids: Iterable[int]) -> None:
+        """Forget that these were missed."""
+        given = {"platform": self.platform, "table": table}
+        async with transaction(self._engine) as connection:
+            if await connection.scalar(_ANY_MISSED, given):
+                await connection.execute(_PRESENT, {**given, "ids": list(ids)})
+
+    async def candidates(self, table: str, *, older_than: timedelta = timedelta(0)) -> dict[int, str]:
+        """Ids missed for so long and not settled, with their state: missed or held."""
+        async with transaction(self._engine) as connection:
+            given = {"platform": self.platform, "table": table, "older": older_than}
+            return {row.id: row.state for row in await connection.execute(_CANDIDATES, given)}
+
+    async def highest(self, table: str) -> int | None:
+        """The highest id that the mirror holds."""
+        statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
+        async with transaction(self._engine) as connection:
+            found: int | None = await connection.scalar(statement, {"platform": self.platform})
+            return found
+
+    async def tombstone(self, table: str, ids: Sequence[int]) -> int:
+        """Declare rows deleted on the platform; returns how many were not before."""
+        if not ids:
+            return 0
+        async with self._writing() as connection:
+            deleted = await bulk.tombstone(connection, self.platform, table, ids)
+            await connection.execute(_PRESENT, {"platform": self.platform, "table": table, "ids": list(ids)})
+        return deleted
+
+    async def count(self, table: str) -> int:
+        """Rows that are not deleted."""
+        statement = sa.text(f"SELECT count(*) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
+        async with transaction(self._engine) as connection:
+            return int(await connection.scalar(statement, {"platform": self.platform}) or 0)
+
+    async def accounts_to_ask(self, *, everyone: bool = False) -> list[Account]:
+        """Accounts never asked, or whose balance or credit moved since; with `everyone` all others too, longest ago first."""
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(_TO_ASK, {"platform": self.platform, "everyone": everyone})
+            return [Account(*row) for row in rows]
+
+    async def accounts_due(self, limit: int, *, older_than: timedelta) -> list[Account]:
+        """The accounts asked longest ago, at most `limit`, none asked within `older_than`."""
+        async with transaction(self._engine) as connection:
+            given = {"platform": self.platform, "limit": limit, "older": older_than}
+            return [Account(*row) for row in await connection.execute(_DUE, given)]
+
+    async def transaction_ids(self, account_id: int) -> set[int]:
+        """The platform's transactions of an account that the mirror holds."""
+        async with transaction(self._engine) as connection:
+            given = {"platform": self.platform, "account": account_id}
+            return set((await connection.scalars(_TRANSACTIONS, given)).all())
+
+    async def asked(self, account: Account, page: Page) -> Written:
+        """Keep an account's transactions, and that it was asked, in one transaction."""
+        async with self._writing() as connection:
+            written = await bulk.write(connection, self.platform, "transactions", page)
+            given = {"platform": self.platform, "account": account.id}
+            await connection.execute(_ASKED, {**given, "balance": account.balance, "credit": account.credit})
+        return written
+
+
+_MISSED = sa.text("""
+    INSERT INTO counterfoil.vanished AS v (platform, resource, id, looks, state)
+    SELECT :platform, :table, unnest(CAST(:ids AS bigint[])), 1, :state
+    ON CONFLICT (platform, resource, id) DO UPDATE SET looks = v.looks + 1, state = excluded.state
+    RETURNING id, looks
+""")
+_ANY_MISSED = sa.text("SELECT true FROM counterfoil.vanished WHERE platform = :platform AND resource = :table LIMIT 1")
+_FOUND = sa.text("""
+    DELETE FROM counterfoil.vanished
+    WHERE platform = :platform AND resource = :table AND NOT (id = ANY(CAST(:besides AS bigint[])))
+        AND (NOT :keep OR state <> 'settled' OR id = ANY(CAST(:listed AS bigint[])))
+""")
+_SETTLE = sa.text("""
+    UPDATE counterfoil.vanished SET state = 'settled'
+    WHERE platform = :platform AND resource = :table AND state = 'missed' AND looks >= :looks
+""")
+_PRESENT = sa.text("""
+    DELETE FROM counterfoil.vanished WHERE platform = :platform AND resource = :table AND id = ANY(CAST(:ids AS bigint[]))
+""")
+_CANDIDATES = sa.text("""
+    SELECT id, state FROM counterfoil.vanished
+    WHERE platform = :platform AND resource = :table AND state <> 'settled' AND noticed_at <= now() - CAST(:older AS interval)
+    ORDER BY id
+""")
+_ACCOUNT = """
+    SELECT a.id, a.balance, a.credit, a.currency, k.account_id IS NOT NULL
+    FROM mirror.accounts a LEFT JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.id
+    WHERE a.platform = :platform AND a.deleted_at IS NULL
+"""
+_TO_ASK = sa.text(f"""
+    {_ACCOUNT} AND (
+        :everyone OR k.account_id IS NULL OR k.balance IS DISTINCT FROM a.balance OR k.credit IS DISTINCT FROM a.credit)
+    ORDER BY k.asked_at NULLS FIRST, a.id
+""")
+_DUE = sa.text(f"{_ACCOUNT} AND k.asked_at < now() - CAST(:older AS interval) ORDER BY k.asked_at LIMIT :limit")
+_TRANSACTIONS = sa.text("""
+    SELECT id FROM mirror.transactions
+    WHERE platform = :platform AND account_id = :account AND id >= 0 AND deleted_at IS NULL
+""")
+_ASKED = sa.text("""
+    INSERT INTO counterfoil.asked (platform, account_id, balance, credit, asked_at)
+    VALUES (:platform, :account, :balance, :credit, now())
+    ON CONFLICT (platform, account_id) DO UPDATE SET balance = excluded.balance, credit = excluded.credit, asked_at = now()
+""")
