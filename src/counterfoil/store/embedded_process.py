@@ -22,7 +22,7 @@ BINARIES_VARIABLE = "COUNTERFOIL_POSTGRES_BIN"
 OLDEST_MAJOR = 14
 PLACES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/pgsql/bin", "/usr/pgsql-*/bin")
 ACCOUNTS = ("postgres", "nobody")
-_INHERITED = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_INHERITED = ("TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 # Our end of the pipe closes when we die, even by SIGKILL. PR_SET_PDEATHSIG would also fire when merely the thread that
 # started the server ends, needs a preexec_fn and is unknown outside Linux.
@@ -130,6 +130,7 @@ class Account:
     def popen(self, *command: str, output: int) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own, so that a terminal's Ctrl-C reaches us and not the server."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        path = os.pathsep.join(filter(None, (os.environ.get("PATH"), os.defpath)))
         ids = None if self.prefix else self.ids
         return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
             [*self.prefix, *command],
@@ -137,7 +138,7 @@ class Account:
             stdout=output,
             stderr=output,
             cwd="/",
-            env=inherited | {"LC_ALL": "C", "TZ": "UTC"},
+            env=inherited | {"PATH": path, "LC_ALL": "C", "TZ": "UTC"},
             start_new_session=True,
             user=ids and ids[0],
             group=ids and ids[1],

@@ -39,6 +39,17 @@ def create(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     )
 
 
+def with_password(url: str, password: str) -> str:
+    """A `postgresql://` URL with the password in it."""
+    return sa.make_url(url).set(password=password).render_as_string(hide_password=False)
+
+
+def brief(error: BaseException) -> str:
+    """A database error in one line, without the statement and its parameters."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction on one connection: committed at the end, rolled back on any error."""
@@ -52,3 +63,13 @@ def driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[tuple[object
     if not isinstance(raw, psycopg.AsyncConnection):
         raise TypeError("the engine's driver is not psycopg")
     return raw
+
+
+async def server_version(url: str) -> str:
+    """What server answers, for a person to read."""
+    database = create(url, pool_size=1)
+    try:
+        async with transaction(database) as connection:
+            return f"PostgreSQL {await connection.scalar(sa.text('SHOW server_version'))}"
+    finally:
+        await database.dispose()

@@ -78,6 +78,21 @@ def upgrade(url: str) -> tuple[str | None, str]:
             connection.commit()
 
 
+def require_head(url: str) -> None:
+    """Refuse to work on a schema that is not at head.
+
+    Raises:
+        ConfigurationError: it is behind, ahead, or not ours.
+    """
+    with _connection(url) as connection:
+        revision = current(connection)
+        refuse_foreign(connection, revision)
+    if revision != head():
+        raise ConfigurationError(
+            f"the schema is at revision {revision or 'none'}, this version needs {head()}: run `counterfoil migrate`"
+        )
+
+
 def upgrade_sql() -> str:
     """The SQL that brings an empty database to head."""
     output = io.StringIO()

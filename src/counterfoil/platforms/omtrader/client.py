@@ -47,6 +47,11 @@ class OMTrader:
         """Close every connection."""
         await self._http.close()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no session in force; None when there is one."""
+        return self._sessions.trouble
+
     async def log_in(self) -> LoginFacts:
         """Make sure that there is a session.
 

@@ -38,11 +38,12 @@ class Session(msgspec.Struct, frozen=True):
     expires_in: int
     expires_at: float
     sandbox: bool = False
+    skew: float | None = None
 
     @property
     def facts(self) -> LoginFacts:
         """What may be told about it."""
-        return LoginFacts(self.account_id, self.scope, self.expires_in, self.sandbox)
+        return LoginFacts(self.account_id, self.scope, self.expires_in, self.sandbox, self.skew)
 
 
 class _Granted(msgspec.Struct):
@@ -89,6 +90,13 @@ class SessionKeeper:
             if not self._usable(self._session, rejected):
                 self._session = await self._shared_or_new(priority, rejected)
             return self._known()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no session in force; None when there is one."""
+        if self._session is not None and self._clock() < self._session.expires_at:
+            return None
+        return str(self._refused) if self._refused else "not logged in yet"
 
     def _known(self) -> Session:
         if self._session is None:
@@ -154,6 +162,7 @@ class SessionKeeper:
             expires_in=granted.expires_in,
             expires_at=asked_at + granted.expires_in,
             sandbox=answer.sandbox,
+            skew=answer.date.timestamp() - self._clock() if answer.date else None,
         )
         events.emit(
             events.PLATFORM_LOGGED_IN,

@@ -1,0 +1,118 @@
+"""`counterfoil status`: how fresh everything is, and what waits for a person."""
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from counterfoil import assembly, settings
+from counterfoil.cli.options import DONE, NEEDS_A_PERSON, config_option
+from counterfoil.settings import Settings
+from counterfoil.store import engine, report
+from counterfoil.store.report import Report, Resource
+
+# A resource is late when it is this many intervals old: one miss is noise.
+LATE = 3
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(file: Path, *, as_json: bool) -> int:
+    """Say how fresh the mirror is and what waits for a person; exit code 3 when something does."""
+    loaded = settings.load(file)
+    with assembly.database(loaded.database) as url:
+        found = asyncio.run(_report(url))
+    concerns = _concerns(found, loaded)
+    if as_json:
+        click.echo(json.dumps(_plain(found, concerns), default=str, indent=2))
+    else:
+        _show(found, concerns, loaded)
+    return NEEDS_A_PERSON if concerns else DONE
+
+
+async def _report(url: str) -> Report:
+    database = engine.create(url, pool_size=1)
+    try:
+        return await report.read(database)
+    finally:
+        await database.dispose()
+
+
+def _concerns(found: Report, loaded: Settings) -> list[str]:
+    """What needs a person, a line each."""
+    lines = [
+        f"{held.platform}/{held.resource}: {held.rows} rows vanished at once and are kept; if that is true: "
+        f"counterfoil sync --full --accept-deletions {held.resource}"
+        for held in found.held
+    ]
+    failing = (row for row in found.resources if row.platform in loaded.platforms and row.failures >= LATE)
+    return lines + [
+        f"{row.platform}/{row.resource}: failed {row.failures} times in a row: {row.reason}" for row in failing
+    ]
+
+
+def _show(found: Report, concerns: list[str], loaded: Settings) -> None:
+    console = Console(highlight=False)
+    console.print(concerns[0] if concerns else "in order: nothing waits for a person", soft_wrap=True, markup=False)
+    for line in concerns[1:]:
+        console.print(line, soft_wrap=True, markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("platform", "resource", "rows", "as of", "age", "state"):
+        table.add_column(heading, justify="right" if heading in ("rows", "age") else "left")
+    for row in found.resources:
+        table.add_row(
+            row.platform, row.resource, _count(row.rows), _moment(row.as_of), _age(row.age), _state(row, loaded)
+        )
+    console.print(table)
+    for platform, reason in found.paused.items():
+        console.print(f"{platform} is paused: {reason}", markup=False)
+    if found.quarantined:
+        console.print(f"{found.quarantined} records lie in counterfoil.quarantine")
+
+
+def _count(rows: int | None) -> str:
+    return "" if rows is None else f"{rows:,}"
+
+
+def _moment(moment: datetime | None) -> str:
+    return "never" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _age(age: timedelta | None) -> str:
+    return "" if age is None else f"{age.total_seconds():.0f} s"
+
+
+def _state(row: Resource, loaded: Settings) -> str:
+    own = loaded.platforms.get(row.platform)
+    every = own.pull.get(row.resource) if own else None
+    if row.reason:
+        return f"failing: {row.reason}"
+    if every is None:
+        return "not pulled by these settings"
+    return "late" if row.age is not None and row.age > every * LATE else "fresh"
+
+
+def _plain(found: Report, concerns: list[str]) -> dict[str, object]:
+    return {
+        "concerns": concerns,
+        "resources": [
+            {
+                "platform": row.platform,
+                "resource": row.resource,
+                "rows": row.rows,
+                "as_of": row.as_of and row.as_of.isoformat(),
+                "age_seconds": row.age and row.age.total_seconds(),
+                "failures": row.failures,
+                "reason": row.reason,
+            }
+            for row in found.resources
+        ],
+        "held": [{"platform": h.platform, "resource": h.resource, "rows": h.rows} for h in found.held],
+        "paused": found.paused,
+        "quarantined": found.quarantined,
+    }

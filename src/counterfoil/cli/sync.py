@@ -1,0 +1,143 @@
+"""`counterfoil sync`: one pass over everything, then the end."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from counterfoil import assembly, settings
+from counterfoil.assembly import Platform
+from counterfoil.cli.options import DONE, FAILED, NEEDS_A_PERSON, config_option
+from counterfoil.domain.errors import ConfigurationError
+from counterfoil.observe import logs
+from counterfoil.pull import puller
+from counterfoil.pull.puller import Result, Wish
+from counterfoil.settings import Settings
+from counterfoil.store import engine, migrations, report
+
+SWEEP = "sweep"
+Note = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What one pass is to cover."""
+
+    platforms: tuple[str, ...]
+    resources: tuple[str, ...]
+    full: bool
+    accept: tuple[str, ...]
+
+
+@click.command()
+@config_option
+@click.option("--platform", "platforms", multiple=True, help="Only this platform; may be given again.")
+@click.option("--resource", "resources", multiple=True, help="Only this resource; may be given again.")
+@click.option("--full", is_flag=True, help="Compare everything, for late rows and deletions.")
+@click.option(
+    "--accept-deletions", "accept", multiple=True, metavar="RESOURCE", help="Let go what was held back; with --full."
+)
+def sync(file: Path, **wanted: object) -> int:
+    """Pull everything once and exit: 0 complete, 1 something failed, 3 something waits for a person."""
+    loaded = settings.load(file)
+    asked = Pass(**wanted)  # type: ignore[arg-type]
+    _refuse_unknown(asked, loaded)
+    interactive = sys.stderr.isatty()
+    logs.configure(loaded.log.format, "warning" if interactive else loaded.log.level)
+    with assembly.database(loaded.database) as url:
+        migrations.upgrade(url) if loaded.database.migrate else migrations.require_head(url)
+        return asyncio.run(_pass(url, loaded, asked, interactive=interactive))
+
+
+def _refuse_unknown(asked: Pass, loaded: Settings) -> None:
+    for name in asked.platforms:
+        if name not in loaded.platforms:
+            raise ConfigurationError(f"--platform {name}: there is {', '.join(loaded.platforms)}")
+    for resource in (*asked.resources, *asked.accept):
+        if resource not in puller.ORDER:
+            raise ConfigurationError(f"{resource} is no resource; there is {', '.join(puller.ORDER)}")
+    if asked.accept and not asked.full:
+        raise ConfigurationError("--accept-deletions needs --full: only a complete comparison can let rows go")
+
+
+async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -> int:
+    database = engine.create(url)
+    try:
+        with _progress(interactive=interactive) as bars:
+            names = asked.platforms or tuple(loaded.platforms)
+            good = await asyncio.gather(*(_one(database, name, loaded, asked, bars) for name in names))
+        held = (await report.read(database)).held
+    finally:
+        await database.dispose()
+    for row in held:
+        click.echo(f"{row.platform}/{row.resource}: {row.rows} rows vanished at once and are kept", err=True)
+    if not all(good):
+        return FAILED
+    return NEEDS_A_PERSON if held else DONE
+
+
+async def _one(database: AsyncEngine, name: str, loaded: Settings, asked: Pass, bars: "_Bars") -> bool:
+    """One platform, resource after resource; False when any failed."""
+    platform = assembly.platform(database, name, loaded)
+    try:
+        good = True
+        for resource in _resources(platform, asked):
+            good = await _until_done(platform, resource, asked, bars) and good
+        return good
+    finally:
+        await platform.close()
+
+
+def _resources(platform: Platform, asked: Pass) -> list[str]:
+    chosen = [name for name in puller.ORDER if name in platform.settings.pull and name != SWEEP]
+    chosen += [SWEEP] if asked.full else []
+    return [name for name in chosen if not asked.resources or name in asked.resources]
+
+
+async def _until_done(platform: Platform, resource: str, asked: Pass, bars: "_Bars") -> bool:
+    accept = resource in asked.accept or (resource == SWEEP and bool(asked.accept))
+    with bars.bar(f"{platform.name} {resource}") as note:
+        wish = Wish(wait=True, full=asked.full, accept_deletions=accept, progress=note)
+        while (result := await platform.puller.run(resource, wish)) is Result.MORE:
+            pass
+    return result is Result.DONE
+
+
+class _Bars:
+    """A bar a resource on a terminal; nothing elsewhere, where the log says it."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def bar(self, name: str) -> Iterator[Note]:
+        if self._progress is None:
+            yield lambda _rows, _expected: None
+            return
+        progress, task, seen = self._progress, self._progress.add_task(name, total=None), [0, 0]
+
+        def note(rows: int, expected: int | None) -> None:
+            # A long reading comes in several runs, each counting from nothing.
+            seen[0] += seen[1] if rows < seen[1] else 0
+            seen[1] = rows
+            progress.update(task, completed=seen[0] + rows, total=expected)
+
+        yield note
+        progress.update(task, total=max(1, seen[0] + seen[1]), completed=max(1, seen[0] + seen[1]))
+
+
+@contextlib.contextmanager
+def _progress(*, interactive: bool) -> Iterator[_Bars]:
+    if not interactive:
+        yield _Bars(None)
+        return
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bars(progress)

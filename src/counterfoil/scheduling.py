@@ -1,0 +1,121 @@
+"""When each resource of a platform is pulled. APScheduler beats time; everything durable lies in the database.
+
+One tick asks for one run; the lease in the database decides whether it happens, so several daemons share the work, and a
+run that takes longer than its interval is not doubled.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from counterfoil.assembly import Platform
+from counterfoil.pull.puller import Result, Wish
+from counterfoil.store import Unreachable
+
+# What others refer to, and what must therefore be there before they are first read.
+FIRST = ("groups", "symbols")
+PER_GROUP = ("commissions", "group_symbols")
+# Ticks are spread by this share of the interval, so that resources and replicas do not all ask at once.
+JITTER = 0.05
+# A run that began a little less than an interval ago was this tick's, of another replica.
+EARLY = 0.8
+RETRY_FIRST = 15.0
+# The first readings bring everything; the first comparison can wait until they had their time.
+FIRST_SWEEP = timedelta(minutes=30)
+
+DatabaseLost = Callable[[BaseException], Awaitable[None]]
+
+
+class Schedule:
+    """The ticks of all platforms. `on_database_lost` is told when a run could not reach the database."""
+
+    def __init__(self, on_database_lost: DatabaseLost) -> None:
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._on_database_lost = on_database_lost
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._scheduler.start(paused=True)
+
+    def resume(self) -> None:
+        """Begin, or go on."""
+        self._scheduler.resume()
+
+    def pause(self) -> None:
+        """No new runs for now."""
+        self._scheduler.pause()
+
+    def add(self, platform: Platform) -> None:
+        """Pull a platform's resources from now on."""
+        for resource, every in platform.settings.pull.items():
+            if resource not in (*FIRST, *PER_GROUP):
+                delay = min(every, FIRST_SWEEP) if resource == "sweep" else timedelta(0)
+                self._add_job(platform, resource, delay)
+        self._spawn(self._begin(platform), platform)
+
+    async def remove(self, platform: Platform) -> None:
+        """No more runs of this platform; what is under way is ended at once, and resumes at its stored position."""
+        for job in self._scheduler.get_jobs():
+            if job.args[0] is platform:
+                job.remove()
+        await _end([task for task, name in self._tasks.items() if name == platform.name])
+
+    async def stop(self, grace: float) -> bool:
+        """End everything within `grace` seconds; True when nothing was left by then."""
+        self._scheduler.shutdown(wait=False)
+        return await _end(list(self._tasks), grace)
+
+    async def _begin(self, platform: Platform) -> None:
+        """Read first what others refer to, and try again soon until it is there."""
+        for resource in FIRST:
+            if resource in platform.settings.pull:
+                while await self._run(platform, resource, timedelta(0)) is Result.FAILED:  # noqa: ASYNC110 - the platform tells nobody that it is back
+                    await asyncio.sleep(RETRY_FIRST)
+                self._add_job(platform, resource, platform.settings.pull[resource])
+        for resource in PER_GROUP:
+            if resource in platform.settings.pull:
+                self._add_job(platform, resource, timedelta(0))
+
+    def _add_job(self, platform: Platform, resource: str, delay: timedelta) -> None:
+        every = platform.settings.pull[resource].total_seconds()
+        self._scheduler.add_job(
+            self._tick,
+            "interval",
+            args=(platform, resource),
+            seconds=every,
+            jitter=every * JITTER,
+            next_run_time=datetime.now(UTC) + delay,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+
+    async def _tick(self, platform: Platform, resource: str) -> None:
+        """One beat for one resource. Its task is ours, so that we can end it."""
+        not_within = platform.settings.pull[resource] * EARLY
+        task = self._spawn(self._until_done(platform, resource, not_within), platform)
+        await asyncio.wait([task])
+
+    async def _until_done(self, platform: Platform, resource: str, not_within: timedelta) -> None:
+        while await self._run(platform, resource, not_within) is Result.MORE:
+            not_within = timedelta(0)
+
+    async def _run(self, platform: Platform, resource: str, not_within: timedelta) -> Result:
+        try:
+            return await platform.puller.run(resource, Wish(not_within=not_within))
+        except Unreachable as error:
+            await self._on_database_lost(error)
+            return Result.FAILED
+
+    def _spawn(self, work: Coroutine[None, None, None], platform: Platform) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks[task] = platform.name
+        task.add_done_callback(self._tasks.pop)
+        return task
+
+
+async def _end(tasks: list["asyncio.Task[None]"], grace: float = 10.0) -> bool:
+    for task in tasks:
+        task.cancel()
+    late = (await asyncio.wait(tasks, timeout=grace))[1] if tasks else set()
+    return not late

@@ -1,0 +1,94 @@
+"""What the database says of the state of affairs, for people."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from counterfoil.domain.records import TABLES
+from counterfoil.store.engine import transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The newest runs of one resource; `rows` without tombstones, None for what fills no table."""
+
+    platform: str
+    resource: str
+    rows: int | None
+    as_of: datetime | None
+    age: timedelta | None
+    failures: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Rows that vanished in such a number that a person decides."""
+
+    platform: str
+    resource: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything at one moment; `paused`: platforms that are not asked for now, and why."""
+
+    resources: list[Resource]
+    held: list[Held]
+    paused: dict[str, str]
+    quarantined: int
+
+
+_FRESHNESS = sa.text("""
+    SELECT platform, resource, as_of, clock_timestamp() - as_of AS age, failures, reason
+    FROM counterfoil.freshness ORDER BY platform, resource
+""")
+_HELD = sa.text("""
+    SELECT platform, resource, count(*) AS rows FROM counterfoil.vanished WHERE state = 'held'
+    GROUP BY platform, resource ORDER BY platform, resource
+""")
+_PAUSED = sa.text("""
+    SELECT platform, reason, extract(epoch FROM paused_until - clock_timestamp())::float8 AS seconds
+    FROM counterfoil.budgets WHERE paused_until > clock_timestamp()
+""")
+_QUARANTINED = sa.text("SELECT count(*) FROM counterfoil.quarantine")
+
+
+async def rows(engine: AsyncEngine) -> dict[str, int]:
+    """Rows of each table of the mirror that are not deleted, over all platforms."""
+    async with transaction(engine) as connection:
+        return {
+            table: int(
+                await connection.scalar(sa.text(f"SELECT count(*) FROM mirror.{table} WHERE deleted_at IS NULL")) or 0
+            )
+            for table in TABLES
+        }
+
+
+async def read(engine: AsyncEngine) -> Report:
+    """The state of affairs.
+
+    Raises:
+        store.Unreachable: the database cannot be reached.
+        sqlalchemy.exc.ProgrammingError: the schema is not there.
+    """
+    async with transaction(engine) as connection:
+        resources = [
+            Resource(
+                row.platform, row.resource, await _rows(connection, row), row.as_of, row.age, row.failures, row.reason
+            )
+            for row in (await connection.execute(_FRESHNESS)).all()
+        ]
+        held = [Held(*row) for row in await connection.execute(_HELD)]
+        paused = {row.platform: f"{row.reason} ({row.seconds:.0f} s more)" for row in await connection.execute(_PAUSED)}
+        return Report(resources, held, paused, int(await connection.scalar(_QUARANTINED) or 0))
+
+
+async def _rows(connection: AsyncConnection, row: "sa.Row[tuple[object, ...]]") -> int | None:
+    if row.resource not in TABLES:
+        return None
+    statement = sa.text(f"SELECT count(*) FROM mirror.{row.resource} WHERE platform = :platform AND deleted_at IS NULL")
+    return int(await connection.scalar(statement, {"platform": row.platform}) or 0)
