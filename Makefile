@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready-$(shell cat requirements/dev.txt pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+# What decides what is installed: the pinned dependencies and the project's own description, not its tools' settings.
+READY  := $(VENV)/.ready-$(shell { cat requirements/dev.txt; sed '/^\[tool\./,$$d' pyproject.toml; } | cksum | cut -d' ' -f1)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -45,7 +46,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	  || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@rm -rf $(VENV)
 	@echo "setting up $(VENV) (once, about a minute)" >&2
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
 	  || $(PYTHON) -m venv --without-pip --clear $(VENV)
 	@if [ -x $(BIN)/pip ]; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
 	  $$pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt \

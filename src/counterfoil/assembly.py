@@ -13,7 +13,7 @@ from counterfoil.pull.puller import Puller
 from counterfoil.pull.run import Pace
 from counterfoil.settings import DatabaseSettings, OMTraderSettings, Settings
 from counterfoil.store.budget import Limits, SharedBudget
-from counterfoil.store.embedded import EmbeddedPostgres
+from counterfoil.store.embedded import EmbeddedPostgres, running
 from counterfoil.store.engine import with_password
 from counterfoil.store.runs import Runs
 from counterfoil.store.sessions import PrivateVault, SealedVault
@@ -26,8 +26,10 @@ HOLD_MARGIN = 5.0
 
 
 @contextmanager
-def database(settings: DatabaseSettings) -> Iterator[str]:
+def database(settings: DatabaseSettings, *, join: bool = False) -> Iterator[str]:
     """The URL of the database, of one that we start ourselves where the settings say `embedded`.
+
+    `join`: of one that the daemon runs already on the same directory, where there is one.
 
     Raises:
         ConfigurationError: no server can be started here.
@@ -37,6 +39,9 @@ def database(settings: DatabaseSettings) -> Iterator[str]:
         yield settings.url if password is None else with_password(settings.url, password)
         return
     directory = settings.url.partition(":")[2]
+    if join and directory and (url := running(Path(directory))) is not None:
+        yield url
+        return
     with EmbeddedPostgres.start(Path(directory) if directory else None) as server:
         yield server.url
 

@@ -42,7 +42,7 @@ def migrate_command(file: Path, *, sql: bool) -> int:
     if sql:
         click.echo(migrations.upgrade_sql(), nl=False)
         return DONE
-    with assembly.database(loaded.database) as url:
+    with assembly.database(loaded.database, join=True) as url:
         before, after = migrations.upgrade(url)
     click.echo(f"schema at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
     return DONE
@@ -58,8 +58,7 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - a table of errors a
     try:
         code = counterfoil.main(list(arguments), prog_name="counterfoil", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return WRONG_USAGE
+        return _complain(f"{error.format_message()} See counterfoil --help", WRONG_USAGE)
     except ConfigurationError as error:
         return _complain(error, WRONG_USAGE)
     except CounterfoilError as error:

@@ -12,7 +12,7 @@ from rich.table import Table
 from counterfoil import assembly, settings
 from counterfoil.cli.options import DONE, NEEDS_A_PERSON, config_option
 from counterfoil.settings import Settings
-from counterfoil.store import engine, report
+from counterfoil.store import engine, migrations, report
 from counterfoil.store.report import Report, Resource
 
 # A resource is late when it is this many intervals old: one miss is noise.
@@ -25,7 +25,8 @@ LATE = 3
 def status(file: Path, *, as_json: bool) -> int:
     """Say how fresh the mirror is and what waits for a person; exit code 3 when something does."""
     loaded = settings.load(file)
-    with assembly.database(loaded.database) as url:
+    with assembly.database(loaded.database, join=True) as url:
+        migrations.require_head(url)
         found = asyncio.run(_report(url))
     concerns = _concerns(found, loaded)
     if as_json:

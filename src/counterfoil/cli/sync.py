@@ -51,7 +51,7 @@ def sync(file: Path, **wanted: object) -> int:
     _refuse_unknown(asked, loaded)
     interactive = sys.stderr.isatty()
     logs.configure(loaded.log.format, "warning" if interactive else loaded.log.level)
-    with assembly.database(loaded.database) as url:
+    with assembly.database(loaded.database, join=True) as url:
         migrations.upgrade(url) if loaded.database.migrate else migrations.require_head(url)
         return asyncio.run(_pass(url, loaded, asked, interactive=interactive))
 

@@ -33,7 +33,7 @@ import psycopg
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.store.embedded_process import BINARIES_VARIABLE, Account, Guard, end, find_binaries, major_of
 
-__all__ = ["EmbeddedPostgres", "find_binaries"]
+__all__ = ["EmbeddedPostgres", "find_binaries", "running"]
 
 NAME = "counterfoil"  # of the superuser and of the database
 
@@ -116,6 +116,27 @@ class _Home:
                 file.seek(0)
                 file.write(f"{os.getpid()}\n{rest}")
                 file.truncate()
+
+    def taken_by_another(self) -> bool:
+        """Whether a process uses the directory now."""
+        try:
+            with _private(self.path / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def running(directory: Path) -> str | None:
+    """The URL of the server that another process, a daemon say, runs on `directory` now; None when nobody does."""
+    home = _Home(directory)
+    if not (home.path / "lock").exists() or not home.taken_by_another():
+        return None
+    try:
+        port = int((home.data / "postmaster.pid").read_text().split("\n")[3])
+        return f"postgresql://{NAME}:{home.password.read_text()}@127.0.0.1:{port}/{NAME}"
+    except (OSError, IndexError, ValueError) as error:
+        raise ConfigurationError(f"{directory}: its PostgreSQL is starting or ending; try again in a moment") from error
 
 
 def _private(path: Path) -> BinaryIO:

@@ -123,7 +123,7 @@ class Account:
     def reaches(self, binaries: Path, home: Path) -> bool:
         """Whether the server would start at all as this account."""
         probe = ("/bin/sh", "-c", 'cd "$1" && exec "$0" --version', str(binaries / "postgres"), str(home))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             return self.popen(*probe, output=subprocess.DEVNULL).wait(timeout=20) == 0
         return False
 
