@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import text
 
-from counterfoil.store.migrations import VERSION_SCHEMA, VERSION_TABLE
+from counterfoil.store.migrations import LOCK_TIMEOUT, VERSION_SCHEMA, VERSION_TABLE
 from counterfoil.store.tables import metadata
 
 OPTIONS = {
@@ -22,8 +22,7 @@ if context.is_offline_mode():
 else:
     connection = context.config.attributes["connection"]
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}"))
-    # A migration that cannot get its lock at once fails and is run again, rather than queue every reader behind it.
-    connection.execute(text("SET lock_timeout = '10s'"))
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.commit()
     context.configure(connection=connection, **OPTIONS)
     with context.begin_transaction():

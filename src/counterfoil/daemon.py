@@ -6,8 +6,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-import sqlalchemy as sa
-
 from counterfoil import __version__, assembly
 from counterfoil.assembly import Platform
 from counterfoil.domain.errors import ConfigurationError
@@ -160,8 +158,7 @@ class Daemon:
                 await asyncio.wait_for(self._stop.wait(), retry)
             retry = min(retry * 2, LONGEST_RETRY)
             try:
-                async with engine.transaction(self._engine) as connection:
-                    await connection.execute(sa.text("SELECT 1"))
+                await engine.ping(self._engine)
             except Unreachable as again:
                 error = again
             else:

@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from counterfoil.assembly import Platform
+from counterfoil.domain.errors import CounterfoilError
+from counterfoil.observe import events
 from counterfoil.pull.puller import Result, Wish
 from counterfoil.store import Unreachable
 
-# What others refer to, and what must therefore be there before they are first read.
-FIRST = ("groups", "symbols")
-PER_GROUP = ("commissions", "group_symbols")
+# What is asked for with what another resource brings, or refers to it: read first when that is there.
+AFTER = {"commissions": "groups", "group_symbols": "groups", "transactions": "accounts"}
+# What others refer to by name or id: begun before them.
+FIRST = ("symbols", "groups", "accounts")
 # Ticks are spread by this share of the interval, so that resources and replicas do not all ask at once.
 JITTER = 0.05
 # A run that began a little less than an interval ago was this tick's, of another replica.
 EARLY = 0.8
-RETRY_FIRST = 15.0
+RETRY_FIRST = 5.0
 # The first readings bring everything; the first comparison can wait until they had their time.
 FIRST_SWEEP = timedelta(minutes=30)
 
@@ -48,10 +51,13 @@ class Schedule:
     def add(self, platform: Platform) -> None:
         """Pull a platform's resources from now on."""
         for resource, every in platform.settings.pull.items():
-            if resource not in (*FIRST, *PER_GROUP):
+            if resource not in FIRST and AFTER.get(resource) not in platform.settings.pull:
                 delay = min(every, FIRST_SWEEP) if resource == "sweep" else timedelta(0)
                 self._add_job(platform, resource, delay)
-        self._spawn(self._begin(platform), platform)
+        self._spawn(self._log_in(platform), platform)
+        for resource in FIRST:
+            if resource in platform.settings.pull:
+                self._spawn(self._begin(platform, resource), platform)
 
     async def remove(self, platform: Platform) -> None:
         """No more runs of this platform; what is under way is ended at once, and resumes at its stored position."""
@@ -65,16 +71,27 @@ class Schedule:
         self._scheduler.shutdown(wait=False)
         return await _end(list(self._tasks), grace)
 
-    async def _begin(self, platform: Platform) -> None:
-        """Read first what others refer to, and try again soon until it is there."""
-        for resource in FIRST:
-            if resource in platform.settings.pull:
-                while await self._run(platform, resource, timedelta(0)) is Result.FAILED:  # noqa: ASYNC110 - the platform tells nobody that it is back
-                    await asyncio.sleep(RETRY_FIRST)
-                self._add_job(platform, resource, platform.settings.pull[resource])
-        for resource in PER_GROUP:
-            if resource in platform.settings.pull:
-                self._add_job(platform, resource, timedelta(0))
+    async def _log_in(self, platform: Platform) -> None:
+        """Be ready to take over, also where another replica does all the work for now."""
+        while True:
+            try:
+                with events.bind(platform=platform.name):
+                    await platform.client.log_in()
+            except (CounterfoilError, *Unreachable):
+                await asyncio.sleep(RETRY_FIRST)
+            else:
+                return
+
+    async def _begin(self, platform: Platform, resource: str) -> None:
+        """Read a resource that others wait for, and try again soon until it is there; then let them begin."""
+        await self._run(platform, resource, platform.settings.pull[resource] * EARLY)
+        while not await platform.puller.has_read(resource):
+            await asyncio.sleep(RETRY_FIRST)
+            await self._run(platform, resource, timedelta(0))
+        self._add_job(platform, resource, platform.settings.pull[resource])
+        for dependent, needed in AFTER.items():
+            if needed == resource and dependent in platform.settings.pull:
+                self._add_job(platform, dependent, timedelta(0))
 
     def _add_job(self, platform: Platform, resource: str, delay: timedelta) -> None:
         every = platform.settings.pull[resource].total_seconds()

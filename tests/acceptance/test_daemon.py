@@ -1,6 +1,7 @@
 """`counterfoil run` as its users run it: a process, signals, a dying database, a dying platform."""
 
 import asyncio
+import itertools
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -167,7 +168,7 @@ async def test_sighup_takes_a_valid_file_and_refuses_a_wrong_one(
     write_settings(file, database_url, {"live": platform(sandbox.url)})
     async with counterfoil("run", "-c", file) as daemon:
         await daemon.says("daemon.ready")
-        file.write_text("platforms: nonsense\n")
+        file.write_text("nonsense: 1\n")
         daemon.send(signal.SIGHUP)
         rejected = await daemon.says("config.rejected")
         assert "line 1" in str(rejected["reason"])
@@ -213,7 +214,7 @@ async def test_two_replicas_share_the_work_and_double_nothing(
         if event.get("resource") == "deals" and str(event["event"]) in ("pull.started", "pull.finished")
     )
     kinds = [kind for _, kind in runs]
-    overlapping = [pair for pair in zip(kinds, kinds[1:], strict=False) if pair == ("pull.started", "pull.started")]
+    overlapping = [pair for pair in itertools.pairwise(kinds) if pair == ("pull.started", "pull.started")]
     assert len(kinds) > 6
     assert len(overlapping) <= 1, "only the killed one may leave a start without an end"
     assert count(database_url, "deals") == expected(sandbox, "deals")

@@ -101,7 +101,8 @@ class Process:
             try:
                 await asyncio.wait_for(self._news.wait_for(heard), PATIENCE)
             except TimeoutError:
-                raise AssertionError(f"no {name} {fields}; the last lines: {self.events[-5:]}") from None
+                like = [event for event in self.events if all(event.get(key) == fields[key] for key in fields)]
+                raise AssertionError(f"no {name} {fields}; but of these fields: {like[-8:]}") from None
         found = self.named(name, **fields)
         assert len(found) >= times, f"ended without {name} {fields}: {self.events[-5:]} {self.other_lines[-5:]}"
         return found[times - 1]

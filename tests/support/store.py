@@ -74,7 +74,7 @@ async def value(database: AsyncEngine, statement: str, **parameters: object) -> 
 async def until(database: AsyncEngine, condition: str, **parameters: object) -> None:
     """Ask until the condition is true."""
     async with asyncio.timeout(PATIENCE):
-        while not await value(database, f"SELECT {condition}", **parameters):
+        while not await value(database, f"SELECT {condition}", **parameters):  # noqa: ASYNC110 - the database has no event
             await asyncio.sleep(0.005)
 
 
@@ -82,5 +82,5 @@ async def until_blocked(database: AsyncEngine, count: int = 1) -> None:
     """Until so many sessions of this database wait for a lock."""
     waiting = "count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(PATIENCE):
-        while await value(database, f"SELECT {waiting}") != count:
+        while await value(database, f"SELECT {waiting}") != count:  # noqa: ASYNC110 - the database has no event
             await asyncio.sleep(0.005)

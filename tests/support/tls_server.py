@@ -5,12 +5,12 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-# Writes one answer; the request (head and body) has been read.
+# Writes one answer; the request head has been read.
 Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class Canned:
-    """What a running server heard; `say` may be replaced at any time."""
+    """What a running server heard. `arrived`: a request came; `gone`: a connection ended."""
 
     def __init__(self, say: Say) -> None:
         """`say`: how every request is answered."""
@@ -18,7 +18,7 @@ class Canned:
         self.heard: list[bytes] = []
         self.connections = 0
         self.url = ""
-        self.gone = asyncio.Event()
+        self.arrived, self.gone = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,6 +29,7 @@ class Canned:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             while True:
                 self.heard.append(await reader.readuntil(b"\r\n\r\n"))
+                self.arrived.set()
                 await self.say(writer)
                 await writer.drain()
         self.gone.set()

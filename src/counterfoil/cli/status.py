@@ -48,7 +48,7 @@ def _concerns(found: Report, loaded: Settings) -> list[str]:
     """What needs a person, a line each."""
     lines = [
         f"{held.platform}/{held.resource}: {held.rows} rows vanished at once and are kept; if that is true: "
-        f"counterfoil sync --full --accept-deletions {held.resource}"
+        f"counterfoil sync -c FILE --full --accept-deletions {held.resource}"
         for held in found.held
     ]
     failing = (row for row in found.resources if row.platform in loaded.platforms and row.failures >= LATE)

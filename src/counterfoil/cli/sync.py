@@ -102,9 +102,8 @@ def _resources(platform: Platform, asked: Pass) -> list[str]:
 
 
 async def _until_done(platform: Platform, resource: str, asked: Pass, bars: "_Bars") -> bool:
-    accept = resource in asked.accept or (resource == SWEEP and bool(asked.accept))
     with bars.bar(f"{platform.name} {resource}") as note:
-        wish = Wish(wait=True, full=asked.full, accept_deletions=accept, progress=note)
+        wish = Wish(wait=True, full=asked.full, accepted=frozenset(asked.accept), progress=note)
         while (result := await platform.puller.run(resource, wish)) is Result.MORE:
             pass
     return result is Result.DONE

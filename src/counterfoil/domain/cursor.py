@@ -18,9 +18,9 @@ OVERLAP_TIME = timedelta(minutes=10)
 class HistoryCursor:
     """Position of an incremental pull by id.
 
-    `watermark`: every id up to it is in the mirror. `seen`: the highest id read. `seen_at`: the creation time of that row,
-    as the platform writes it. `rows`: rows counted from the beginning of the history, to resume the first reading.
-    `begun`: the first reading is complete.
+    `watermark`: every id up to it is in the mirror. `watermark_at`: a creation time no later than that of any row behind it,
+    as the platform writes it; None: not known. `seen`: the highest id read. `seen_at`: the creation time of that row. `rows` and `last`: where
+    a reading from the beginning stands, rows counted and the id of the last one. `begun`: that reading is complete.
     """
 
     watermark: int = 0
@@ -28,6 +28,7 @@ class HistoryCursor:
     seen: int = 0
     seen_at: str | None = None
     rows: int = 0
+    last: int | None = None
     begun: bool = False
 
     @classmethod
@@ -39,11 +40,19 @@ class HistoryCursor:
         """For the database to keep."""
         return asdict(self)
 
-    def advanced(self, seen: int, seen_at: str | None, rows: int) -> Self:
-        """After one more page of the first reading."""
+    def advanced(self, seen: int, seen_at: str | None, *, rows: int, last: int | None) -> Self:
+        """After one more page of a reading from the beginning that holds `seen` as its highest id."""
         if seen <= self.seen:
-            return replace(self, rows=rows)
-        return replace(self, seen=seen, seen_at=seen_at, rows=rows)
+            seen, seen_at = self.seen, self.seen_at
+        return replace(self, seen=seen, seen_at=seen_at, rows=rows, last=last)
+
+    def arrived(self) -> Self:
+        """At the end of a reading from the beginning."""
+        return replace(self, watermark=self.seen, watermark_at=self.seen_at, begun=True)
+
+    def sent_back(self, rows: int) -> Self:
+        """So much is new that it is read like the first time, from about `rows` on."""
+        return replace(self, rows=rows, last=self.reread_from, begun=False)
 
     def settled(self, before: Self, newest: int, newest_at: str | None, live: int | None) -> Self:
         """After a run that read everything above the old watermark's overlap.
@@ -59,9 +68,9 @@ class HistoryCursor:
         if live is None:
             watermark, at = newest, newest_at
         else:
-            bound = max(before.seen, min(live, newest))
-            watermark = max(self.watermark, bound)
-            at = before.seen_at if watermark == before.seen else self.watermark_at or before.seen_at
+            # What had been seen before this run, or was live in it, existed when the live list was read.
+            watermark = max(self.watermark, before.seen, min(live, newest))
+            at = before.seen_at or self.watermark_at
         return replace(self, watermark=watermark, watermark_at=at, seen=newest, seen_at=newest_at, begun=True)
 
     @property

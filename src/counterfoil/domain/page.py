@@ -1,8 +1,6 @@
 """One page of records on its way from a platform to the mirror."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +42,29 @@ class Page:
         last = dict(zip(self.line_ids, self.lines, strict=True))
         return list(last), list(last.values())
 
-    def remembered(self) -> "Page":
-        """What to keep of a page once its rows are in the mirror."""
+    def remembered(self, *, times: bool = False) -> "Page":
+        """What to keep of a page once its rows are in the mirror; the creation times where they are asked for again."""
+        if self.unchanged:
+            return self
         return Page(
             self.columns,
             self.rows,
             self.ids,
-            times=self.times,
-            line_ids=self.line_ids,
+            times=self.times if times else [],
+            line_ids=self.line_ids if times else [],
+            rejected=[Rejected(record.record_id, "", "") for record in self.rejected],
             digest=self.digest,
             unchanged=True,
         )
 
     @property
-    def ascending(self) -> bool:
-        """Whether the ids never fall."""
-        return _never_falls(self.ids)
+    def nameless(self) -> int:
+        """Records whose id cannot be read: nobody knows which rows of the mirror they are."""
+        return sum(not (record.record_id or "").removeprefix("-").isdecimal() for record in self.rejected)
 
-    @property
-    def descending(self) -> bool:
-        """Whether the ids never rise."""
-        return _never_falls(self.ids[::-1])
-
-
-def _never_falls(ids: Sequence[int]) -> bool:
-    return all(first <= second for first, second in pairwise(ids))
+    def time_of(self, record_id: int) -> str | None:
+        """The creation time of one record; None when it was not sent or cannot be read."""
+        try:
+            return self.times[self.line_ids.index(record_id)]
+        except (ValueError, IndexError):
+            return None

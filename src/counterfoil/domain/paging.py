@@ -7,9 +7,17 @@ cannot ask for "500 rows from row 499", but it can be asked for page 2 of 499 ro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import count, pairwise
 
-# How many page sizes below the wanted one are tried for the pair that reaches furthest.
-_TRIES = 16
+
+class Order(Enum):
+    """How the ids of a list run."""
+
+    ASCENDING = auto()
+    DESCENDING = auto()
+    OTHER = auto()
+    """By something else, but always the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +39,50 @@ class Window:
 
 
 def window(row: int, size: int) -> Window:
-    """The window of at most `size` rows that holds row `row` (from 0) and reaches furthest beyond it."""
-    first = Window(1, size)
+    """The window of at most `size` rows, 2 or more, that holds row `row` (from 0) and reaches furthest beyond it.
+
+    Where every page size up to `size` ends a page with that very row, which happens at the multiples of all of them, the
+    window is as much larger than `size` as it must be: for `size` 2 at row 1, and in no list on earth from 23 on.
+    """
     if row <= 0:
-        return first
-    fewest = -(-row // size)
-    pairs = [Window(pages + 1, row // pages) for pages in range(max(1, fewest), fewest + _TRIES) if row // pages > 1]
-    best = max(pairs, key=lambda pair: (pair.end, pair.start), default=first)
-    return best if best.end > row + 1 else first
+        return Window(1, size)
+    best = max(range(size, size // 2, -1), key=lambda limit: limit - row % limit)
+    if (row + 1) % best == 0:
+        best = next(limit for limit in count(size + 1) if (row + 1) % limit)
+    return Window(row // best + 1, best)
 
 
-def connects(ids: Sequence[int], seam: int, *, ascending: bool, descending: bool) -> bool:
+def order_of(ids: Sequence[int]) -> Order | None:
+    """How these ids run, repeated ones left out; None when there are too few to tell."""
+    distinct = list(dict.fromkeys(ids))
+    if len(distinct) < 2:
+        return None
+    if all(first < second for first, second in pairwise(distinct)):
+        return Order.ASCENDING
+    return Order.DESCENDING if all(first > second for first, second in pairwise(distinct)) else Order.OTHER
+
+
+def connects(ids: Sequence[int], seam: int, order: Order) -> bool:
     """Whether a page with these ids leaves no gap behind the row `seam`, the last one read before it.
 
     In a list sorted by id the page only has to begin at or before the seam, which may itself be gone; in any other the seam
     must be in it.
     """
-    if not ids:
-        return False
-    if ascending:
-        return ids[0] <= seam or seam in ids
-    if descending:
-        return ids[0] >= seam or seam in ids
-    return seam in ids
+    match order:
+        case Order.ASCENDING:
+            return ids[0] <= seam
+        case Order.DESCENDING:
+            return ids[0] >= seam
+        case Order.OTHER:
+            return seam in ids
+
+
+def goes_beyond(ids: Sequence[int], seam: int, order: Order) -> bool:
+    """Whether a page that connects holds rows behind the seam."""
+    match order:
+        case Order.ASCENDING:
+            return ids[-1] > seam
+        case Order.DESCENDING:
+            return ids[-1] < seam
+        case Order.OTHER:
+            return ids[-1] != seam

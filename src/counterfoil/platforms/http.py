@@ -5,12 +5,17 @@ What httpx raises is turned into domain.outcome.Silence here and nowhere else.
 
 import asyncio
 import hashlib
+import os
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,23 +26,38 @@ from counterfoil.platforms.base import Budget
 
 # No page of ours comes near; a body without an end is cut off here.
 BODY_LIMIT = 32 * 1024 * 1024
+# A compressed body is unpacked so many bytes at a time: a short one can stand for gigabytes.
+_PIECE = 256 * 1024
 # A platform that says "later" without a time, and the longest time that we believe.
 DEFAULT_RETRY_AFTER = 5.0
 LONGEST_RETRY_AFTER = 3600.0
+# Seconds for each step of connecting; three of them (place, TCP, TLS) end before the whole exchange does.
+LONGEST_CONNECT = 10.0
+
+# OpenSSL's codes for "nobody that we know has signed this".
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `status` 0: nothing did, and `silence` says how; `reason` is for a person, without bodies."""
+    """What came back. `status` 0: nothing did, and `silence` says how; `reason` is for a person, without bodies.
+
+    `digest`: of path and body, so that equal digests mean the same list with the same content.
+    """
 
     status: int
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     digest: bytes = b""
     retry_after: float | None = None
     silence: Silence | None = None
     reason: str = ""
     sandbox: bool = False
     date: datetime | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the status says that all is well; the body may say otherwise."""
+        return 200 <= self.status < 300
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -58,12 +78,19 @@ class Http:
     def __init__(self, base_url: str, *, timeout: float, ca_file: Path | None = None) -> None:
         """`timeout`: seconds for a whole exchange, connecting and reading included."""
         self._timeout = timeout
+        self._base_url = base_url
+        self._ca_file = ca_file
+        step = min(timeout / 3, LONGEST_CONNECT)
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            verify=tls_context(ca_file) if base_url.startswith("https") else False,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            # Whatever is not plainly http is verified; httpx itself takes HTTPS:// for https.
+            verify=urlsplit(base_url).scheme != "http" and tls_context(ca_file),
+            # The whole exchange is bounded by `timeout`; only connecting has bounds of its own, to be told apart.
+            timeout=httpx.Timeout(None, connect=step, pool=step),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30),
-            headers={"accept": "application/json", "user-agent": "counterfoil"},
+            headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "counterfoil"},
+            # A session is a Bearer token and nothing else.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
             trust_env=False,
         )
@@ -104,42 +131,116 @@ class Http:
             async with asyncio.timeout(self._timeout):
                 return await self._receive(method, path, headers, params)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Answer(0, silence=Silence.NOT_CONNECTED, reason=_connection_reason(error))
+            return Answer(0, silence=Silence.NOT_CONNECTED, reason=self._connection_reason(error))
         except TimeoutError:
             return Answer(0, silence=Silence.INTERRUPTED, reason=f"no complete answer within {self._timeout:g} s")
-        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+            reason = f"{self._base_url}: the request cannot be written; check base_url"
+            return Answer(0, silence=Silence.NOT_CONNECTED, reason=reason)
+        except (httpx.TransportError, httpx.DecodingError) as error:
             return Answer(0, silence=Silence.INTERRUPTED, reason=_transport_reason(error))
 
     async def _receive(
         self, method: str, path: str, headers: Mapping[str, str], params: Mapping[str, str | int] | None
     ) -> Answer:
-        chunks: list[bytes] = []
-        size = 0
-        digest = hashlib.sha1(usedforsecurity=False)
+        body = bytearray()
         async with self._client.stream(method, path, headers=dict(headers), params=params) as response:
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > BODY_LIMIT:
-                    reason = f"the answer is larger than {BODY_LIMIT // 1024 // 1024} MiB"
-                    return Answer(0, silence=Silence.INTERRUPTED, reason=reason)
-                chunks.append(chunk)
-                digest.update(chunk)
+            unpacking = _Unpacking(response.headers.get("content-encoding"))
+            async for chunk in response.aiter_raw():
+                for piece in unpacking.pieces(chunk):
+                    body += piece
+                    if len(body) > BODY_LIMIT:
+                        reason = f"the answer is larger than {BODY_LIMIT // 1024 // 1024} MiB"
+                        return Answer(0, silence=Silence.INTERRUPTED, reason=reason)
+            unpacking.finish()
             return Answer(
                 response.status_code,
-                b"".join(chunks),
-                digest.digest(),
+                bytes(body),
+                _digest(path, body),
                 retry_after=_retry_after(response.headers.get("retry-after")),
                 sandbox="x-sandbox" in response.headers,
                 date=_date(response.headers.get("date")),
             )
 
+    def _connection_reason(self, error: Exception) -> str:
+        if isinstance(error, httpx.PoolTimeout):
+            return "no connection was free in time"
+        if isinstance(error, httpx.ConnectTimeout):
+            return f"{self._base_url} did not take the connection in time"
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return self._certificate_reason(cause)
+            if isinstance(cause, ssl.SSLError):
+                return f"TLS: {cause.reason or cause}; is {self._base_url} an https server?"
+        told = [_errno_text(cause) for cause in causes if isinstance(cause, OSError) and cause.errno]
+        return f"cannot connect to {self._base_url}: {told[-1] if told else error}"
+
+    def _certificate_reason(self, error: ssl.SSLCertVerificationError) -> str:
+        told = f"TLS: the certificate of {self._base_url} is not trusted ({error.verify_message})"
+        if error.verify_code not in _UNKNOWN_AUTHORITY:
+            return told
+        if self._ca_file is None:
+            return f"{told}; for a private authority set ca_file"
+        return f"{told}: ca_file {self._ca_file} does not hold the authority that signed it"
+
+
+def _digest(path: str, body: bytearray) -> bytes:
+    digest = hashlib.sha1(path.encode() + b"\n", usedforsecurity=False)
+    digest.update(body)
+    return digest.digest()
+
+
+class _Unpacking:
+    """Undoes the compression of one body. We ask for gzip or none; anything else is an answer that we did not ask for."""
+
+    def __init__(self, encoding: str | None) -> None:
+        named = (encoding or "identity").strip().lower()
+        if named not in ("identity", "gzip", "x-gzip"):
+            raise httpx.DecodingError("unknown compression")
+        self._gzip = None if named == "identity" else zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self._begun = False
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What a chunk stands for, at most _PIECE bytes at a time."""
+        if self._gzip is None:
+            yield chunk
+            return
+        self._begun = full = True
+        while chunk or full:
+            try:
+                piece = self._gzip.decompress(chunk, _PIECE)
+            except zlib.error as error:
+                raise httpx.DecodingError("broken compression") from error
+            yield piece
+            chunk, full = self._gzip.unconsumed_tail, len(piece) == _PIECE
+
+    def finish(self) -> None:
+        """Raises httpx.DecodingError when the end is missing."""
+        if self._gzip is not None and self._begun and not self._gzip.eof:
+            raise httpx.DecodingError("the compressed body ends early")
+
+
+def _errno_text(error: OSError) -> str:
+    # asyncio puts words of its own in place of the system's; a resolver's codes are negative and its words good.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it, the nearest first; of several attempts to connect, the last."""
+    while error is not None:
+        yield error
+        error = error.exceptions[-1] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+
 
 def _date(header: str | None) -> datetime | None:
     """When the server answered, by its own clock, to the second (RFC 9110, section 6.6.1)."""
     try:
-        return parsedate_to_datetime(header) if header else None
-    except ValueError:
+        when = parsedate_to_datetime(header) if header else None
+    except (ValueError, TypeError, OverflowError):
         return None
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
 
 def _retry_after(header: str | None) -> float | None:
@@ -149,29 +250,14 @@ def _retry_after(header: str | None) -> float | None:
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+        when = _date(header)
+        if when is None:
             return None
+        seconds = when.timestamp() - time.time()
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 - NaN is not itself
-
-
-def _connection_reason(error: Exception) -> str:
-    if isinstance(error, httpx.PoolTimeout):
-        return "no connection was free in time"
-    if isinstance(error, httpx.ConnectTimeout):
-        return "the server did not take the connection in time"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"TLS: the certificate is not trusted ({cause.verify_message}); for a private authority set ca_file"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS: {cause.reason or cause}; is it an https server?"
-        cause = cause.__cause__ or cause.__context__
-    return f"cannot connect: {error}"
 
 
 def _transport_reason(error: Exception) -> str:
     if isinstance(error, httpx.DecodingError):
-        return "the answer's compression is broken"
+        return f"the answer's compression is broken: {error}"
     return f"the connection broke: {type(error).__name__}"

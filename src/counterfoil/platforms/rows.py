@@ -9,7 +9,9 @@ record, with the same decoders.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -17,84 +19,123 @@ from msgspec import Meta, Raw
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES, Column, Kind
+from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
 Reshape = Callable[[Record], Iterable[Record]]
 
 NULL = Raw(b"null")
-BODY_LIMIT = 65_536
 # A token longer than this is no number of anybody's books; PostgreSQL would take 131,072 digits.
 NUMBER_LIMIT = 100
-SECRET_NAME = re.compile(r"passw|pwd|secret|token|api_?key", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r'("[^"]*(?:passw|pwd|secret|token|api_?key)[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,}\]]*)', re.IGNORECASE
-)
+# No list of ours comes near; each record and each value costs memory many times its length on the wire.
+ROW_LIMIT = 100_000
+VALUE_LIMIT = 2_000_000
+
 _FRACTION = re.compile(rb"(\.\d{6})\d+")
 _MICROSECONDS = len(b'"2025-01-01T00:00:00.000000Z"')
+_DAY = len(b'"2025-01-01"')
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_ID = re.compile(rb"-?\d{1,19}")
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # Only asked "is this a number that JSON and PostgreSQL both understand?"; the value itself is never used.
 _Number = float
+_DATE = (
+    "^([0-9]{4}-(0[0-9]|1[0-2])-([0-2][0-9]|3[01])"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?$"
+)
 _TYPES: Mapping[Kind, Any] = {
     Kind.INTEGER: _Int64 | None,
     Kind.NUMBER: _Number | None,
     Kind.TEXT: str | None,
     Kind.BOOLEAN: bool | None,
     Kind.TIMESTAMP: Annotated[datetime, Meta(tz=True)] | None,
-    Kind.DATE: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2}([T ].*)?)?$")] | None,
+    Kind.DATE: Annotated[str, Meta(pattern=_DATE)] | None,
     Kind.JSON: Any,
 }
+# What may be wrong with a record; anything else is a bug of ours.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the records of a table look like: columns, decoders, and at which place of a row each kind stands."""
+
+    columns: tuple[str, ...]
+    fields: tuple[Column, ...]
+    names: frozenset[str]
+    places: Mapping[Kind, tuple[int, ...]]
+    moments: tuple[str, ...]
+    created: int | None
+    page_types: msgspec.json.Decoder[list[Any]]
+    page_tokens: msgspec.json.Decoder[list[Any]]
+    types: msgspec.json.Decoder[Any]
+    tokens: msgspec.json.Decoder[Any]
+
+
+@cache
+def _shape(table: str) -> _Shape:
+    fields = tuple(column for column in TABLES[table].columns if column.wire)
+    wires = [(column.wire or "", column.kind) for column in fields]
+    # A computed column's name may also be a field, of an object that is null unless expanded.
+    embedded = [column.name for column in TABLES[table].columns if not column.wire]
+    types = msgspec.defstruct(
+        "Types", [("id", _Int64), *((f"f{n}", _TYPES[kind], None) for n, (_, kind) in enumerate(wires)),
+                  *((name, None, None) for name in embedded)],
+        rename=_rename(wires), forbid_unknown_fields=True,
+    )  # fmt: skip
+    tokens = msgspec.defstruct(
+        "Tokens", [("id", Raw), *((f"f{n}", Raw, NULL) for n in range(len(wires)))], rename=_rename(wires)
+    )  # fmt: skip
+    return _Shape(
+        columns=("id", *(column.name for column in fields), "extra"),
+        fields=fields,
+        names=frozenset({"id", *(column.wire or "" for column in fields)}),
+        places={kind: tuple(at for at, column in enumerate(fields, 1) if column.kind is kind) for kind in Kind},
+        moments=tuple(wire for wire, kind in wires if kind in (Kind.TIMESTAMP, Kind.DATE)),
+        created=next((n for n, (wire, _) in enumerate(wires, 1) if wire == "created_at"), None),
+        page_types=msgspec.json.Decoder(list[types]),  # type: ignore[valid-type]
+        page_tokens=msgspec.json.Decoder(list[tokens]),  # type: ignore[valid-type]
+        types=msgspec.json.Decoder(types),
+        tokens=msgspec.json.Decoder(tokens),
+    )
+
+
+def _rename(wires: list[tuple[str, Kind]]) -> dict[str, str]:
+    return {f"f{n}": wire for n, (wire, _) in enumerate(wires)}
 
 
 class RowFormat:
     """How the records of one mirror table look on the wire; `columns` names what its lines hold, in order."""
 
     def __init__(self, table: str, *, reshape: Reshape | None = None) -> None:
-        fields = tuple(column for column in TABLES[table].columns if column.wire)
-        self.columns = ("id", *(column.name for column in fields), "extra")
-        self._fields = fields
-        self._names = frozenset({"id", *(column.wire for column in fields)})
+        self._shape = _shape(table)
         self._reshape = reshape
-        self._numbers = _positions(fields, Kind.NUMBER)
-        self._times = _positions(fields, Kind.TIMESTAMP)
-        self._dates = _positions(fields, Kind.DATE)
-        self._json = _positions(fields, Kind.JSON)
-        wires = [(column.wire or "", column.kind) for column in fields]
-        # A computed column's name may also be a field, of an object that is null unless expanded.
-        embedded = [column.name for column in TABLES[table].columns if not column.wire]
-        types = msgspec.defstruct(
-            "Types", [("id", _Int64), *((f"f{n}", _TYPES[kind], None) for n, (_, kind) in enumerate(wires)),
-                      *((name, None, None) for name in embedded)],
-            rename=_rename(wires), forbid_unknown_fields=True,
-        )  # fmt: skip
-        tokens = msgspec.defstruct(
-            "Tokens", [("id", Raw), *((f"f{n}", Raw, NULL) for n in range(len(wires)))], rename=_rename(wires)
-        )  # fmt: skip
-        self._page_types: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[types])  # type: ignore[valid-type]
-        self._page_tokens = msgspec.json.Decoder(list[tokens])  # type: ignore[valid-type]
-        self._types: msgspec.json.Decoder[Any] = msgspec.json.Decoder(types)
-        self._tokens = msgspec.json.Decoder(tokens)
-        created = next((n for n, (wire, _) in enumerate(wires) if wire == "created_at"), None)
-        self._created = None if created is None else created + 1
+        self.columns = self._shape.columns
 
     def read(self, records: bytes | Raw, digest: bytes = b"") -> Page:
         """The page that a JSON array of records is.
 
         Raises:
-            msgspec.DecodeError: it is not a JSON array.
+            msgspec.DecodeError: it is not a JSON array, or far too long.
+            RecursionError: it is nested too deep.
         """
         page = Page(columns=self.columns, digest=digest)
-        if self._reshape is not None or b"\\" in bytes(records) or not self._read_plain(records, page):
-            self._read_carefully(records, page)
+        text = bytes(records)
+        if text.count(b",") > VALUE_LIMIT:
+            raise msgspec.DecodeError(f"more than {VALUE_LIMIT} values")
+        plain = self._reshape is None and b"\\" not in text and text.count(b"{") <= ROW_LIMIT
+        if not plain or not self._read_plain(text, page):
+            self._read_carefully(text, page)
         return page
 
-    def _read_plain(self, records: bytes | Raw, page: Page) -> bool:
+    def _read_plain(self, records: bytes, page: Page) -> bool:
         try:
-            typed = self._page_types.decode(records)
-        except msgspec.ValidationError:
+            typed = self._shape.page_types.decode(records)
+        except _UNREADABLE:
             return False
-        rows = [list(msgspec.structs.astuple(row)) for row in self._page_tokens.decode(records)]
+        rows = [list(msgspec.structs.astuple(row)) for row in self._shape.page_tokens.decode(records)]
         if not all(map(self._settle, rows)):
             return False
         page.rows = len(rows)
@@ -106,18 +147,21 @@ class RowFormat:
 
     def _settle(self, row: list[bytes | Raw]) -> bool:
         """Bring the tokens of one row into COPY's form in place; False when the row needs the careful way."""
-        for at in self._times:
+        places = self._shape.places
+        for at in places[Kind.TIMESTAMP]:
             if len(row[at]) > _MICROSECONDS:
-                row[at] = _FRACTION.sub(rb"\1", bytes(row[at]))
-        for at in self._numbers:
+                row[at] = _cut(row[at])
+        for at in places[Kind.NUMBER]:
             if len(row[at]) > NUMBER_LIMIT:
                 return False
-        for at in self._dates:
+        for at in places[Kind.DATE]:
             row[at] = _day(bytes(row[at]))
-        return all(row[at] == NULL for at in self._json)
+        return all(row[at] == NULL for at in places[Kind.JSON])
 
-    def _read_carefully(self, records: bytes | Raw, page: Page) -> None:
+    def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
+        if len(raws) > ROW_LIMIT:
+            raise msgspec.DecodeError(f"more than {ROW_LIMIT} records")
         page.rows = len(raws)
         for raw in raws:
             self._read_record(raw, page)
@@ -125,32 +169,59 @@ class RowFormat:
     def _read_record(self, raw: Raw, page: Page) -> None:
         try:
             record = msgspec.json.decode(raw, type=Record)
-            for part in self._reshape(record) if self._reshape else (record,):
-                self._read_part(part, page)
-        except (msgspec.DecodeError, ValueError, RecursionError, UnicodeDecodeError) as error:
-            record_id = read_id(raw)
-            if record_id is not None and record_id.lstrip("-").isdigit() and abs(int(record_id)) < 2**63:
-                page.ids.append(int(record_id))
-            page.rejected.append(Rejected(record_id, _reason(error), scrub_text(bytes(raw))))
+            parts = self._reshape(record) if self._reshape else (record,)
+            for number, part in enumerate(parts):
+                self._read_part(part, raw if number == 0 else None, page)
+        except _UNREADABLE as error:
+            _reject(page, error, raw, _id_of(raw))
 
-    def _read_part(self, record: Record, page: Page) -> None:
-        extra = {name: value for name, value in record.items() if name not in self._names and value != NULL}
-        known = msgspec.json.encode({name: value for name, value in record.items() if name in self._names})
-        typed = self._types.decode(known)
-        row: list[bytes | Raw] = list(msgspec.structs.astuple(self._tokens.decode(known)))
-        self._settle(row)
-        for at, column in enumerate(self._fields, 1):
-            row[at] = _field(column, row[at])
-        line = b",".join([*row, _quote(_scrub(extra)) if extra else NULL])
-        page.ids.append(typed.id)
-        page.line_ids.append(typed.id)
+    def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
+        """One row. `raw`: the record's own text; None when the part is only a piece of it."""
+        try:
+            row_id, row = self._row(part, raw if self._reshape is None else None)
+        except _UNREADABLE as error:
+            _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
+            return
+        page.ids.append(row_id)
+        page.line_ids.append(row_id)
         page.times.append(self._created_at(row))
-        page.lines.append(line)
+        page.lines.append(b",".join(row))
+
+    def _row(self, part: Record, raw: Raw | None) -> tuple[int, list[bytes | Raw]]:
+        shape = self._shape
+        whole = part.keys() <= shape.names
+        known = part if whole else {name: value for name, value in part.items() if name in shape.names}
+        mended = [_unescape(known, wire) for wire in shape.moments]
+        # The record's own text will do where nothing of it was left out or mended.
+        encoded = raw if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
+        try:
+            typed = shape.types.decode(encoded)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
+        row: list[bytes | Raw] = list(msgspec.structs.astuple(shape.tokens.decode(encoded)))
+        if not self._settle(row):
+            self._settle_carefully(row)
+        if b"\\" in bytes(encoded):
+            for at in shape.places[Kind.TEXT]:
+                row[at] = _text(row[at], shape.fields[at - 1])
+        row.append(NULL if whole else _extra({name: part[name] for name in part.keys() - shape.names}))
+        return typed.id, row
+
+    def _settle_carefully(self, row: list[bytes | Raw]) -> None:
+        """What `_settle` leaves: numbers out of all proportion, and JSON."""
+        shape = self._shape
+        for at in shape.places[Kind.NUMBER]:
+            if len(row[at]) > NUMBER_LIMIT:
+                raise ValueError(f"a number of {len(row[at])} characters - at `$.{shape.fields[at - 1].wire}`")
+        for at in shape.places[Kind.JSON]:
+            if row[at] != NULL:
+                row[at] = _quote(_scrubbed(bytes(row[at]), shape.fields[at - 1].wire or ""))
 
     def _created_at(self, row: list[bytes | Raw]) -> str | None:
-        if self._created is None or row[self._created] == NULL:
+        created = self._shape.created
+        if created is None or row[created] == NULL:
             return None
-        return bytes(row[self._created]).decode().strip('"')
+        return bytes(row[created]).decode().strip('"')
 
 
 def opening(token: bytes | Raw) -> bytes:
@@ -158,72 +229,102 @@ def opening(token: bytes | Raw) -> bytes:
     return bytes(memoryview(token)[:1])
 
 
-def _positions(fields: tuple[Column, ...], kind: Kind) -> tuple[int, ...]:
-    return tuple(at for at, column in enumerate(fields, 1) if column.kind is kind)
-
-
-def _rename(wires: list[tuple[str, Kind]]) -> dict[str, str]:
-    return {f"f{n}": wire for n, (wire, _) in enumerate(wires)}
+def _cut(token: bytes | Raw) -> bytes:
+    """A time without what is finer than microseconds: cut, never rounded."""
+    return _FRACTION.sub(rb"\1", bytes(token))
 
 
 def _day(token: bytes) -> bytes:
     """A date, or a time of which only the day counts; the empty text is how some servers say that there is none."""
     if token == b'""':
         return b"null"
-    return token if len(token) <= len(b'"2025-01-01"') else token[:11] + b'"'
+    return token if len(token) <= _DAY else token[: _DAY - 1] + b'"'
 
 
-def _field(column: Column, token: bytes | Raw) -> bytes | Raw:
-    if token == NULL:
+def _unescape(known: Record, wire: str) -> bool:
+    """Mend a time in place: none holds a character that needs an escape, and decoders round what is finer than microseconds."""
+    token = known.get(wire, NULL)
+    if opening(token) != b'"' or (len(token) <= _MICROSECONDS and b"\\" not in bytes(token)):
+        return False
+    known[wire] = Raw(_cut(msgspec.json.encode(_decoded(token, wire))))
+    return True
+
+
+def _decoded(token: bytes | Raw, name: str) -> Any:
+    try:
+        return exact(token)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 - at `$.{name[:60]}`") from error
+    except RecursionError as error:
+        raise ValueError(f"nested too deep - at `$.{name[:60]}`") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ValueError(f"{error} - at `$.{name[:60]}`") from error
+
+
+def _culprit(known: Record) -> str:
+    for name, token in known.items():
+        try:
+            exact(token)
+        except UnicodeDecodeError:
+            return name
+    return ""
+
+
+def _text(token: bytes | Raw, column: Column) -> bytes | Raw:
+    if b"\\" not in bytes(token):
         return token
-    if column.kind is Kind.JSON:
-        return _quote(_scrub(_exact(token)))
-    if column.kind is Kind.NUMBER and len(token) > NUMBER_LIMIT:
-        raise ValueError(f"a number of {len(token)} characters - at `$.{column.wire}`")
-    if column.kind is Kind.TEXT and b"\\" in bytes(token):
-        text: str = msgspec.json.decode(token)
-        if "\0" in text:
-            raise ValueError(f"a NUL character - at `$.{column.wire}`")
-        return _quote(text.encode())
-    return token
+    text: str = msgspec.json.decode(token)
+    if "\0" in text:
+        raise ValueError(f"a character that no text may hold - at `$.{column.wire}`")
+    return _quote(text.encode())
+
+
+def _extra(unknown: Record) -> bytes | Raw:
+    kept = {name: value for name, value in unknown.items() if value != NULL and not SECRET_NAME.search(name)}
+    if not kept:
+        return NULL
+    return _quote(msgspec.json.encode({name: Raw(_scrubbed(bytes(kept[name]), name)) for name in sorted(kept)}))
+
+
+def _scrubbed(token: bytes, name: str) -> bytes:
+    """A JSON value without anything that is named like a secret, every number as it was sent."""
+    try:
+        text = msgspec.json.encode(without_secrets(_decoded(token, name)))
+    except RecursionError as error:
+        raise ValueError(f"nested too deep - at `$.{name[:60]}`") from error
+    if b"\\u0000" in text and _NUL.search(text):
+        raise ValueError(f"a character that no text may hold - at `$.{name[:60]}`")
+    return text
 
 
 def _quote(text: bytes) -> bytes:
     return b'"' + text.replace(b'"', b'""') + b'"'
 
 
-_exact = msgspec.json.Decoder(float_hook=lambda text: Raw(text.encode())).decode
+class _Identified(msgspec.Struct):
+    id: Raw = NULL
 
 
-def _scrub(value: Any) -> bytes:
-    """JSON without anything that is named like a secret, every number as it was sent."""
-    return msgspec.json.encode(_without_secrets(value))
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Raw):
-        return _without_secrets(_exact(value)) if opening(value) in (b"{", b"[") else value
-    if isinstance(value, dict):
-        return {name: _without_secrets(part) for name, part in value.items() if not SECRET_NAME.search(name)}
-    if isinstance(value, list):
-        return [_without_secrets(part) for part in value]
-    return value
-
-
-def scrub_text(body: bytes) -> str:
-    """A record's text for a person to read: secrets removed, NULs made visible, cut to 64 KiB."""
-    text = body[:BODY_LIMIT].decode(errors="backslashreplace").replace("\0", "\\0")
-    return _SECRET_FIELD.sub(r'\1"removed"', text)
-
-
-def read_id(raw: bytes | Raw) -> str | None:
-    """The id of a record that is otherwise unreadable, as text; None when it has none."""
+def _id_of(raw: bytes | Raw) -> bytes | Raw:
+    """The id of a record that is otherwise unreadable; null when it has none."""
     try:
-        record_id = msgspec.json.decode(raw, type=Record).get("id")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-    return None if record_id is None else scrub_text(bytes(record_id)[:100])
+        return msgspec.json.decode(raw, type=_Identified).id
+    except _UNREADABLE:
+        return NULL
+
+
+def _reject(page: Page, error: Exception, text: bytes | Raw, record_id: bytes | Raw) -> None:
+    """Keep a record apart; what was listed is there, so its id counts as seen where it can be read."""
+    shown = bytes(record_id)
+    if _ID.fullmatch(shown) and -(2**63) <= int(shown) < 2**63:
+        page.ids.append(int(shown))
+    scalar = record_id != NULL and opening(record_id) not in (b"{", b"[")
+    page.rejected.append(
+        Rejected(scrub_text(shown[:NUMBER_LIMIT]) if scalar else None, _reason(error), scrub_text(bytes(text)))
+    )
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
     return str(error).removeprefix("JSON is malformed: ")[:500] or type(error).__name__

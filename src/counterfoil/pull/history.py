@@ -5,15 +5,19 @@ from the newest row until it has re-read the overlap. Where the platform cannot 
 below the overlap instead.
 """
 
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass
 
-from counterfoil.domain.cursor import OVERLAP_IDS, HistoryCursor
+from counterfoil.domain.cursor import OVERLAP_IDS, OVERLAP_TIME, HistoryCursor
 from counterfoil.domain.errors import TransientError
 from counterfoil.domain.page import Page
+from counterfoil.domain.paging import Order, order_of
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
+from counterfoil.platforms.base import Query
+from counterfoil.pull.finding import Finder
 from counterfoil.pull.reading import ListReader, Position
-from counterfoil.pull.run import Listed, Run
+from counterfoil.pull.run import Run
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
@@ -31,16 +35,14 @@ async def pull(run: Run, resource: str, table: str, *, priority: Priority, live:
     """
     before = HistoryCursor.load(await run.mirror.cursor(resource))
     history = _History(run, resource, table, priority)
-    cursor = before if before.begun else await history.from_the_beginning(before)
-    if not run.complete:
-        return
-    newest = await history.back_to_the_overlap(cursor)
-    if newest is None:
-        run.complete = False
-        return
-    settled = cursor.settled(before, *newest, live)
-    if settled != before:
-        await run.keep(table, Page(columns=()), states={resource: settled.dump()})
+    cursor = before
+    if not before.begun:
+        cursor = await history.forward(before, Priority.SWEEP)
+        if not run.complete:
+            return
+    newest = await history.backward(cursor, LONGEST_WAY_BACK if before.begun else None)
+    if newest is not None:
+        await history.save(cursor.settled(before, *newest, live), before)
 
 
 @dataclass(slots=True)
@@ -50,89 +52,115 @@ class _History:
     table: str
     priority: Priority
 
-    async def from_the_beginning(self, cursor: HistoryCursor) -> HistoryCursor:
-        """From the first row, or where an earlier run stopped, to the end; not complete when the time is over.
+    async def save(self, cursor: HistoryCursor, before: HistoryCursor) -> None:
+        """Keep the cursor when it moved."""
+        if cursor != before:
+            await self.run.keep(self.table, Page(columns=()), states={self.resource: cursor.dump()})
 
-        Its end becomes the watermark: a run lasts seconds and reads the live list first, so what was live unseen meanwhile
-        lies within the overlap that the next runs read again.
+    async def forward(self, cursor: HistoryCursor, priority: Priority) -> HistoryCursor:
+        """From the first row, or a little before the place where an earlier run stopped, to the row that is the newest now.
+
+        Its end becomes the watermark. Not complete when the time is over, nor when the reading took so long that what became
+        live after the live list was read may lie outside the overlap that later runs read again.
         """
-        reader = self._reader("beginning", Priority.SWEEP)
-        reader.position = Position(cursor.rows, cursor.seen if cursor.rows else None)
-        async for page in reader.pages():
-            newest = max(page.ids, default=cursor.seen)
-            cursor = cursor.advanced(newest, _time_of(page, newest), reader.position.rows)
-            await self.run.keep(self.table, page, states={self.resource: cursor.dump()})
-            if self.run.out_of_time:
-                self.run.complete = False
-                return cursor
-        return replace(cursor, begun=True, watermark=cursor.seen, watermark_at=cursor.seen_at)
+        newest = await self._newest()
+        reader = self._reader("beginning", priority, Order.ASCENDING)
+        reader.position = Position(max(0, cursor.rows - OVERLAP_IDS), cursor.last)
+        begun_at = cursor.last
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                cursor = await self._keep(page, cursor, reader.position)
+                if newest is not None and reader.order is Order.ASCENDING and max(page.ids) >= newest:
+                    break
+                if self.run.out_of_time and not reader.ended and cursor.last != begun_at:
+                    self.run.complete = False
+                    return cursor
+        if self.run.age > OVERLAP_TIME.total_seconds() / 2:
+            self.run.complete = False
+        return cursor.arrived()
 
-    async def back_to_the_overlap(self, cursor: HistoryCursor) -> tuple[int, str | None] | None:
-        """From the newest row backwards; returns its id and time, None when the way is too long to go backwards."""
-        reader = self._reader("end", self.priority, descending=True)
-        listed = Listed(capacity=reader.capacity)
-        newest: tuple[int, str | None] | None = None
-        pages = 0
-        async for page in reader.pages():
-            if not page.descending:
-                return await self._forward(cursor)
+    async def _keep(self, page: Page, cursor: HistoryCursor, position: Position) -> HistoryCursor:
+        """Write a page of a reading from the beginning, and where that stands; what is only read again moves nothing."""
+        if position.last == cursor.last:
             await self.run.keep(self.table, page)
-            listed.pages[page.digest] = page if page.unchanged else page.remembered()
-            newest = newest or (page.ids[0], _time_of(page, page.ids[0]))
-            lowest, pages = page.ids[-1], pages + 1
-            if cursor.far_enough(lowest, _time_of(page, lowest)):
-                break
-            if pages >= LONGEST_WAY_BACK and lowest > cursor.watermark:
-                await self._begin_again_from(cursor)
-                return None
-        else:
-            self._refuse_gap(cursor, reader, newest)
-        listed.capacity = reader.capacity
-        self.run.memory.lists[self._name("end")] = listed
+            return cursor
+        highest = max(page.ids)
+        cursor = cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
+        await self.run.keep(self.table, page, states={self.resource: cursor.dump()})
+        return cursor
+
+    async def backward(self, cursor: HistoryCursor, most_pages: int | None) -> tuple[int, str | None] | None:
+        """From the newest row down through the overlap; returns its id and time, None when the way is too long."""
+        reader = self._reader("end", self.priority, Order.DESCENDING)
+        kept: dict[bytes, Page] = {}
+        newest: tuple[int, str | None] | None = None
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                if order_of(page.ids) not in (Order.DESCENDING, None):
+                    return await self._forward_instead(cursor)
+                await self.run.keep(self.table, page)
+                kept[page.digest] = page.remembered(times=True)
+                newest = newest or (page.ids[0], page.time_of(page.ids[0]))
+                lowest = page.ids[-1]
+                if cursor.far_enough(lowest, next(filter(None, reversed(page.times)), None)):
+                    break
+                if len(kept) == most_pages and lowest > cursor.watermark:
+                    await self._send_back(cursor)
+                    return None
+            else:
+                await self._refuse_gap(cursor, reader, newest)
+        self.run.remember(self._name("end"), reader, kept)
         return newest or (cursor.seen, cursor.seen_at)
 
-    async def _forward(self, cursor: HistoryCursor) -> tuple[int, str | None]:
-        """Where the platform gives ids ascending whatever we ask: from below the overlap to the end."""
-        events.emit(
-            events.PLATFORM_UNEXPECTED, reason="dir=DESC is ignored: histories are read forward, at more requests"
-        )
-        reader = self._reader("forward", self.priority)
-        reader.position = Position(max(0, cursor.rows - OVERLAP_IDS))
-        newest = (cursor.seen, cursor.seen_at)
-        async for page in reader.pages():
-            await self.run.keep(self.table, page)
-            newest = max(newest, (page.ids[-1], _time_of(page, page.ids[-1])), key=lambda row: row[0])
-        return newest
+    async def _forward_instead(self, cursor: HistoryCursor) -> tuple[int, str | None] | None:
+        """Where the platform lists ids ascending whatever we ask: from below the overlap to the end.
 
-    async def _begin_again_from(self, cursor: HistoryCursor) -> None:
-        """So much is new that it is read like a first reading: forward, resumable at every page."""
-        state = replace(cursor, begun=False).dump()
-        await self.run.keep(self.table, Page(columns=()), states={self.resource: state})
+        It is an overlap of ids only; what comes later than that is the sweep's.
+        """
+        if "ascending" not in self.run.memory.said:
+            events.emit(
+                events.PLATFORM_UNEXPECTED, reason="dir=DESC is ignored: histories are read forward, at more requests"
+            )
+            self.run.memory.said.add("ascending")
+        cursor = await self.forward(cursor, self.priority)
+        return (cursor.seen, cursor.seen_at) if self.run.complete else None
 
-    def _refuse_gap(self, cursor: HistoryCursor, reader: ListReader, newest: tuple[int, str | None] | None) -> None:
+    async def _send_back(self, cursor: HistoryCursor) -> None:
+        """So much is new that it is read like the first time: forward, resumable at every page."""
+        rows = await Finder(self.run, self.resource, self.priority).rows_before(cursor.reread_from)
+        await self.save(cursor.sent_back(rows), cursor)
+        self.run.complete = False
+
+    async def _refuse_gap(
+        self, cursor: HistoryCursor, reader: ListReader, newest: tuple[int, str | None] | None
+    ) -> None:
         """Backwards the list ended before it came to what forwards was read last: rows between the two are out of reach."""
         lowest = reader.position.last
-        if cursor.watermark and lowest is not None and lowest > cursor.watermark:
-            events.emit(events.LISTING_CAPPED, rows=reader.position.rows, highest_id=newest[0] if newest else lowest)
+        if newest is None or lowest is None or lowest <= cursor.watermark:
+            return
+        first = await self._ask(descending=False)
+        if first.ids and first.ids[0] < lowest:
+            events.emit(events.LISTING_CAPPED, rows=reader.position.rows, highest_id=newest[0])
             raise TransientError(
-                f"the platform lists {self.resource} only up to a number of rows: ids between {cursor.watermark} and {lowest}"
-                " cannot be read"
+                f"the platform lists {self.resource} only up to a number of rows: ids between {cursor.watermark} and"
+                f" {lowest} cannot be read"
             )
 
-    def _reader(self, name: str, priority: Priority, *, descending: bool = False) -> ListReader:
-        reader = self.run.list_of(
-            self.run.page_of(self.resource), self._name(name), priority=priority, descending=descending
-        )
-        reader.ahead = 1 if descending else reader.ahead
+    async def _newest(self) -> int | None:
+        """The highest id that there is; None where the platform cannot be asked for it."""
+        page = await self._ask(descending=True)
+        return None if order_of(page.ids) is not Order.DESCENDING else page.ids[0]
+
+    async def _ask(self, *, descending: bool) -> Page:
+        """The two rows at one end."""
+        self.run.requests += 1
+        return await self.run.reader.page(self.resource, Query(limit=2, descending=descending, priority=self.priority))
+
+    def _reader(self, name: str, priority: Priority, order: Order) -> ListReader:
+        reader = self.run.list_of(self.run.page_of(self.resource), self._name(name), priority=priority, order=order)
+        reader.ahead = 1 if order is Order.DESCENDING else reader.ahead
         reader.expected = None
         return reader
 
     def _name(self, name: str) -> str:
         return f"{self.resource}: {name}"
-
-
-def _time_of(page: Page, record_id: int) -> str | None:
-    try:
-        return page.times[page.line_ids.index(record_id)]
-    except ValueError:
-        return None

@@ -5,63 +5,63 @@ even decoded; a page that differs goes to the store, which touches only the rows
 is judged in pull.vanished.
 """
 
+from counterfoil.domain.errors import PermanentError
 from counterfoil.domain.page import Page
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query
 from counterfoil.pull import vanished
-from counterfoil.pull.reading import ListReader
-from counterfoil.pull.run import Ask, Listed, Run
+from counterfoil.pull.run import Ask, Run
+from counterfoil.pull.whole import WholeList
 
 PER_GROUP = ("commissions", "group_symbols")
 
 
 async def pull(run: Run) -> None:
     """One poll of the resource of this run."""
-    ids, proven = await _read_all(run)
-    if frozenset(ids) != run.memory.ids or run.accept_deletions:
-        missing = await run.mirror.ids(run.resource) - ids
-        if missing and not proven:
-            ids, proven = await _read_all(run, prove=True)
-            missing -= ids
-        if proven or not missing:
-            await vanished.judge(run, missing)
-        else:
-            events.emit(events.LISTING_INCOMPLETE, reason=f"{len(missing)} rows are missing in a list without an end")
-    run.memory.ids = frozenset(ids)
+    lists = await _lists(run)
+    for one in lists:
+        await one.read()
+    if frozenset(_ids(lists)) == run.memory.ids and not run.accepts(run.resource):
+        return
+    for one in lists:
+        await one.refuse_cap()
+    if missing := await _missing(run, lists):
+        for one in lists:
+            await one.read(prove=True)
+        missing -= _ids(lists)
+    if not missing or all(one.reader.proven for one in lists):
+        await vanished.judge(run, missing)
+    else:
+        events.emit(
+            events.LISTING_INCOMPLETE, reason=f"{len(missing)} rows are missing in a list without a certain end"
+        )
+    # What is not decided yet is looked at again, even if nothing changes until then.
+    run.memory.ids = None if await _missing(run, lists) else frozenset(_ids(lists))
 
 
-async def _read_all(run: Run, *, prove: bool = False) -> tuple[set[int], bool]:
-    """The ids of all lists of this resource, and whether each was read to the proof of its end."""
-    ids: set[int] = set()
-    proven = True
-    for name, ask in await _lists(run):
-        reader = run.list_of(ask, name)
-        ids |= await _read(run, name, reader, prove=prove)
-        proven = proven and reader.proven
-    return ids, proven
+def _ids(lists: list[WholeList]) -> set[int]:
+    return {row for one in lists for row in one.ids}
 
 
-async def _lists(run: Run) -> list[tuple[str, Ask]]:
+async def _missing(run: Run, lists: list[WholeList]) -> set[int]:
+    """What the mirror holds and no list does."""
+    return await run.mirror.ids(run.resource) - _ids(lists)
+
+
+async def _lists(run: Run) -> list[WholeList]:
     if run.resource not in PER_GROUP:
-        return [("", run.page_of(run.resource))]
-    return [(str(group), _of_group(run, group)) for group in await run.mirror.groups()]
+        return [WholeList(run, run.page_of(run.resource))]
+    return [WholeList(run, _of_group(run, group), str(group)) for group in await run.mirror.groups()]
 
 
 def _of_group(run: Run, group: int) -> Ask:
     async def ask(query: Query) -> Page:
-        return await run.reader.of_group(run.resource, group, query)
+        try:
+            return await run.reader.of_group(run.resource, group, query)
+        except PermanentError as error:
+            if error.status not in (404, 410):
+                raise
+            # The group is gone, and what it held with it; its own tombstone comes with the next pull of the groups.
+            return Page(columns=())
 
     return ask
-
-
-async def _read(run: Run, name: str, reader: ListReader, *, prove: bool) -> set[int]:
-    """Read one list into the mirror; returns the ids that it holds, those of unreadable records too."""
-    ids: set[int] = set()
-    listed = Listed(capacity=reader.capacity)
-    async for page in reader.pages(prove=prove):
-        ids.update(page.ids)
-        await run.keep(run.resource, page)
-        listed.pages[page.digest] = page if page.unchanged else page.remembered()
-    listed.rows, listed.capacity = reader.position.rows, reader.capacity
-    run.memory.lists[name] = listed
-    return ids

@@ -31,6 +31,8 @@ ORDER = (
     "commissions", "group_symbols", "transactions", "deals", "sweep",
 )  # fmt: skip
 LONGEST_RETRY = 900.0
+# What is remembered of a resource is compared with the database again after so many seconds.
+LONGEST_MEMORY = 3600.0
 # Between two tries to take over the work on a resource that another process does now.
 TAKE_OVER_POLL = 0.25
 
@@ -64,13 +66,13 @@ _PULLS: Mapping[str, Callable[[Run], Awaitable[None]]] = {
 class Wish:
     """What a caller wants of a run.
 
-    `not_within`: not if one began so recently. `wait`: for another process to finish. `full`, `accept_deletions`: see Run.
+    `not_within`: not if one began so recently. `wait`: for another process to finish. `full`, `accepted`: see Run.
     """
 
     not_within: timedelta = timedelta(0)
     wait: bool = False
     full: bool = False
-    accept_deletions: bool = False
+    accepted: frozenset[str] = frozenset()
     progress: Progress = lambda _rows, _expected: None
 
 
@@ -109,6 +111,13 @@ class Puller:
             async with self.runs.held(lease):
                 return await self._guarded(resource, lease, wish, backoff)
 
+    async def has_read(self, resource: str) -> bool:
+        """Whether a run of this resource has ever been complete, whoever ran it."""
+        try:
+            return await self.runs.age(self.platform, resource) is not None
+        except Unreachable:
+            return False
+
     async def _acquire(self, resource: str, wish: Wish) -> leases.Lease | None:
         while (lease := await self.runs.acquire(self.platform, resource, not_within=wish.not_within)) is None:
             if not wish.wait:
@@ -131,7 +140,6 @@ class Puller:
             events.emit(events.LEASE_LOST, holder=None)
             return Result.BUSY
         except Exception as error:  # noqa: BLE001 - one resource's trouble, even a bug of ours, must not stop the others
-            self._memories.pop(resource, None)
             await self._say_failed(resource, error, backoff)
             return Result.FAILED
         backoff.failures, backoff.retry_at = 0, 0.0
@@ -141,8 +149,8 @@ class Puller:
 
     def _prepare(self, resource: str, lease: leases.Lease, wish: Wish) -> Run:
         memory = self._memories.pop(resource, None)
-        if memory is None or memory.token != lease.previous:
-            memory = Memory()
+        if memory is None or memory.token != lease.previous or time.monotonic() - memory.since > LONGEST_MEMORY:
+            memory = Memory(since=time.monotonic())
         return Run(
             mirror=Mirror(self.runs.engine, lease),
             reader=self.reader,
@@ -150,7 +158,7 @@ class Puller:
             memory=memory,
             pace=self.pace,
             full=wish.full,
-            accept_deletions=wish.accept_deletions,
+            accepted=wish.accepted,
             round_share=self._round_share(wish),
             round_length=self.intervals.get("sweep", timedelta(0)),
             progress=wish.progress,
@@ -163,7 +171,7 @@ class Puller:
         return self.intervals["transactions"] / self.intervals["sweep"] if "transactions" in self.intervals else 0.0
 
     async def _finish(self, run: Run) -> None:
-        duration = run.clock() - run.started
+        duration = run.age
         if not run.complete:
             events.emit(
                 events.PULL_PROGRESSED,

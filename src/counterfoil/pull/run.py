@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from counterfoil.domain.page import Page
+from counterfoil.domain.paging import Order
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query, Reader
@@ -22,11 +23,12 @@ Ask = Callable[[Query], Awaitable[Page]]
 
 @dataclass(slots=True)
 class Listed:
-    """What is remembered of one list: its pages by digest, its rows, and the largest page that it gave."""
+    """What is remembered of one list: its pages by digest, its rows, the largest page that it gave, its certain end."""
 
     pages: dict[bytes, Page] = field(default_factory=dict)
     rows: int | None = None
     capacity: int = SMALLEST_CAP
+    end: int | None = None
 
 
 @dataclass(slots=True)
@@ -34,12 +36,16 @@ class Memory:
     """What a process remembers of a resource between runs, so that an unchanged page costs nothing.
 
     It holds only while no other replica has run the same resource: `token` is the lease under which it was made, and the
-    next run's lease names its predecessor. `lists`: by a name of the run's own; `ids`: of the newest complete listing.
+    next run's lease names its predecessor; and not for ever, for whatever else may write the same rows. `since`: when it was
+    begun, on the run's clock. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
+    thought; `said`: what need not be said at every run.
     """
 
+    since: float
     token: uuid.UUID | None = None
     lists: dict[str, Listed] = field(default_factory=dict)
     ids: frozenset[int] | None = None
+    said: set[str] = field(default_factory=set)
 
     def listed(self, name: str) -> Listed:
         """What is remembered of one list."""
@@ -59,8 +65,8 @@ class Pace:
 class Run:
     """Everything that one run of one resource works with.
 
-    `full`: read also what is only read now and then; `accept_deletions`: however many vanished; `round_share`: which share
-    of all accounts the slow round of this run may ask, so that all are asked within `round_length`.
+    `full`: read also what is only read now and then; `accepted`: tables whose rows may go however many vanished;
+    `round_share`: which share of all accounts the slow round of this run may ask, so that all are asked within `round_length`.
     """
 
     mirror: Mirror
@@ -69,7 +75,7 @@ class Run:
     memory: Memory
     pace: Pace
     full: bool = False
-    accept_deletions: bool = False
+    accepted: frozenset[str] = frozenset()
     round_share: float = 0.0
     round_length: timedelta = timedelta(days=1)
     progress: Progress = lambda _rows, _expected: None
@@ -84,15 +90,25 @@ class Run:
         self.started = self.clock()
 
     @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return self.clock() - self.started
+
+    @property
     def out_of_time(self) -> bool:
         """Whether a long reading should make room for the next run of this resource."""
-        return self.clock() - self.started > self.pace.slice
+        return self.age > self.pace.slice
+
+    def accepts(self, table: str) -> bool:
+        """Whether a person said that the rows of a table may go, however many vanished."""
+        return table in self.accepted
 
     def list_of(
-        self, ask: Ask, name: str = "", *, priority: Priority = Priority.NORMAL, descending: bool = False
+        self, ask: Ask, name: str = "", *, priority: Priority = Priority.NORMAL, order: Order = Order.ASCENDING
     ) -> ListReader:
         """A reader of one list, remembering under `name` what it gives."""
         listed = self.memory.listed(name)
+        descending = order is Order.DESCENDING
 
         async def fetch(page: int, limit: int) -> Page:
             self.requests += 1
@@ -100,8 +116,18 @@ class Run:
             return await ask(query)
 
         return ListReader(
-            fetch, size=self.pace.page_size, ahead=self.pace.ahead, expected=listed.rows, capacity=listed.capacity
+            fetch,
+            size=self.pace.page_size,
+            order=order,
+            ahead=self.pace.ahead,
+            expected=listed.rows,
+            capacity=listed.capacity,
+            end=listed.end,
         )
+
+    def remember(self, name: str, reader: ListReader, pages: dict[bytes, Page] | None = None) -> None:
+        """Keep what a reader learnt of the list `name`, and its pages, for the next run."""
+        self.memory.lists[name] = Listed(pages or {}, reader.position.rows, reader.capacity, reader.end)
 
     def page_of(self, resource: str) -> Ask:
         """How to ask for a page of a list that is the platform's own."""
@@ -118,22 +144,20 @@ class Run:
 
     async def keep(self, table: str, page: Page, *, states: dict[str, dict[str, object]] | None = None) -> Written:
         """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again."""
-        written = await self.mirror.write(table, page, states=states)
+        wanted = Page(columns=()) if page.unchanged else page
+        written = await self.mirror.write(table, wanted, states=states)
         self.count(page, written)
+        self.progress(self.seen, None)
         return written
 
-    def count(self, page: Page, written: Written, expected: int | None = None) -> None:
-        """Add to the figures of this run."""
+    def count(self, page: Page, written: Written) -> None:
+        """Add to the figures of this run, and say which records were put into quarantine."""
         self.seen += page.rows
         self.written += written
-        self.progress(self.seen, expected)
-        for rejected in page.rejected[: written.quarantined]:
-            events.emit(
-                events.RECORD_QUARANTINED,
-                record_id=rejected.record_id,
-                reason=rejected.reason,
-                count=len(page.rejected),
-            )
+        by_reason = {rejected.reason: rejected for rejected in written.rejected}
+        for reason, rejected in by_reason.items():
+            count = sum(other.reason == reason for other in written.rejected)
+            events.emit(events.RECORD_QUARANTINED, record_id=rejected.record_id, reason=reason, count=count)
 
     def deleted(self, rows: int) -> None:
         """Count tombstones."""

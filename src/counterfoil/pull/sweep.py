@@ -5,7 +5,11 @@ the mirror holds in that span and the page lacks is missed. The sweep goes at th
 page, and judges what it missed when it has seen everything.
 """
 
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+
 from counterfoil.domain.page import Page
+from counterfoil.domain.paging import Order, order_of
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.pull import vanished
@@ -16,8 +20,6 @@ from counterfoil.store.mirror import LIVE
 
 # The list to read, and the table that it fills.
 HISTORIES = {"orders": "orders_history", "positions": "positions_history", "deals": "deals"}
-
-
 # Below every id: the first page settles what lies before it too.
 _BEFORE_ALL = -(2**63)
 
@@ -37,19 +39,26 @@ async def pull(run: Run) -> None:
 async def sweep(run: Run, table: str, state: State) -> None:
     """Compare one history from end to end, from the place that `state` tells."""
     before = run.written
-    state = state or {"rows": 0, "last": _BEFORE_ALL, "top": await run.mirror.highest(table)}
+    state = state or {"rows": 0, "last": _BEFORE_ALL, "top": await run.mirror.highest(table) or 0}
+    begun_at = state["last"]
+    # A row may leave the live list for the history after the page was read in which it would have been.
+    live = await _live(run, table)
     reader = run.list_of(run.page_of(HISTORIES[table]), _place(table), priority=Priority.SWEEP)
     reader.expected = await run.mirror.count(table)
     reader.position = Position(state["rows"], state["last"] if state["rows"] else None)
-    async for page in reader.pages(prove=True):
-        state = await _settle_page(run, table, page, state | {"rows": reader.position.rows})
-        if run.out_of_time and not run.full:
-            done = min(1.0, reader.position.rows / max(1, reader.expected))
-            events.emit(events.SWEEP_PROGRESS, resource=table, done=round(done, 3), rows=reader.position.rows)
-            run.complete = False
-            return
-    if reader.proven:
-        await _judge(run, table, state)
+    async with aclosing(reader.pages(prove=True)) as pages:
+        async for page in pages:
+            state = {**state, "rows": reader.position.rows}
+            state = await _settle_page(run, table, page, state, live)
+            if run.out_of_time and not run.full and not reader.ended and state["last"] != begun_at:
+                done = min(1.0, reader.position.rows / max(1, reader.expected))
+                events.emit(events.SWEEP_PROGRESS, resource=table, done=round(done, 3), rows=reader.position.rows)
+                run.complete = False
+                return
+    if not reader.proven or reader.order is not Order.ASCENDING:
+        events.emit(events.LISTING_INCOMPLETE, resource=table, reason="no certain end, or not sorted by id")
+    elif not await _judge(run, table, state):
+        return
     await run.mirror.write(table, Page(columns=()), states={_place(table): {"done": True}})
     late, deleted = run.written.inserted - before.inserted, run.written.deleted - before.deleted
     events.emit(events.SWEEP_FINISHED, resource=table, late=late, deleted=deleted)
@@ -59,33 +68,45 @@ def _place(table: str) -> str:
     return f"sweep {table}"
 
 
-async def _settle_page(run: Run, table: str, page: Page, state: State) -> State:
+async def _settle_page(run: Run, table: str, page: Page, state: State, live: AbstractSet[int]) -> State:
     """Write a page and note what the mirror holds in its span of ids and the page lacks."""
-    if page.ascending and page.ids:
-        await _miss(run, table, page, after=state["last"])
-        state = state | {"last": max(page.ids[-1], state["last"])}
-    run.count(page, await run.mirror.write(table, page, states={_place(table): state}), None)
+    await run.mirror.present(table, page.ids)
+    if order_of(page.ids) not in (Order.ASCENDING, None):
+        state = {**state, "last": page.ids[-1]}
+    elif page.ids[-1] > state["last"]:
+        # What is newer than the sweep may have come into the mirror after the page was read.
+        until = min(page.ids[-1], state["top"])
+        missing = (await run.mirror.ids(table, after=state["last"], until=until)).difference(page.ids, live)
+        if missing:
+            await run.mirror.missed(table, missing)
+        state = {**state, "last": page.ids[-1]}
+    await run.keep(table, page, states={_place(table): state})
     return state
 
 
-async def _miss(run: Run, table: str, page: Page, *, after: int) -> None:
-    await run.mirror.present(table, page.ids)
-    held = await run.mirror.ids(table, after=after, until=page.ids[-1])
-    missing = held.difference(page.ids) - await _listed_elsewhere(run, table)
-    if missing:
-        await run.mirror.missed(table, missing)
-
-
-async def _listed_elsewhere(run: Run, table: str) -> set[int]:
-    """Live orders and positions are not in the history yet."""
+async def _live(run: Run, table: str) -> set[int]:
+    """Live orders and positions, which are not in the history yet."""
     return await run.mirror.ids(table, live=True) if table in LIVE else set()
 
 
-async def _judge(run: Run, table: str, state: State) -> None:
+async def _judge(run: Run, table: str, state: State) -> bool:
+    """Decide on what was missed; False when the time is over before all was asked for."""
     missing = set(await run.mirror.candidates(table))
-    if state["top"] is not None and state["top"] > state["last"]:
-        beyond = await run.mirror.ids(table, after=state["last"], until=state["top"])
-        missing |= beyond - await _listed_elsewhere(run, table)
-    if missing and (run.accept_deletions or not await vanished.held_back(run, table, missing)):
-        await vanished.confirm(run, table, missing)
-        await run.mirror.found(table)
+    if state["top"] > state["last"]:
+        missing |= await run.mirror.ids(table, after=state["last"], until=state["top"])
+    missing -= await _live(run, table)
+    await run.mirror.found(table, besides=missing)
+    if run.accepts(table):
+        await vanished.declare(run, table, sorted(missing))
+        return True
+    if missing and await vanished.held_back(run, table, missing):
+        return True
+    ordered = sorted(missing)
+    for at in range(0, len(ordered), vanished.MOST_QUESTIONS):
+        if at and run.out_of_time and not run.full:
+            run.complete = False
+            return False
+        asked = ordered[at : at + vanished.MOST_QUESTIONS]
+        await vanished.confirm(run, table, asked)
+        await run.mirror.present(table, asked)
+    return True

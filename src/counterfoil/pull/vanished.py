@@ -5,6 +5,7 @@ says that they do not exist; where it has none, a second complete listing must l
 (and more than ten rows) at once is held back: a platform that lost sight of its data looks just like that.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from counterfoil.domain.priority import Priority
@@ -24,12 +25,12 @@ async def judge(run: Run, missing: AbstractSet[int]) -> None:
     await run.mirror.found(table, besides=missing)
     if not missing:
         return
-    if run.accept_deletions:
+    if run.accepts(table):
         await declare(run, table, sorted(missing))
     elif await held_back(run, table, missing):
         return
     elif run.reader.can_read_singly(table):
-        await declare(run, table, await _confirmed(run, table, sorted(missing)[:MOST_QUESTIONS]))
+        await confirm(run, table, sorted(missing)[:MOST_QUESTIONS])
     else:
         looks = await run.mirror.missed(table, missing)
         await declare(run, table, [row for row, times in looks.items() if times >= LOOKS])
@@ -48,8 +49,8 @@ async def held_back(run: Run, table: str, missing: AbstractSet[int]) -> bool:
     return True
 
 
-async def _confirmed(run: Run, table: str, missing: list[int]) -> list[int]:
-    """Those that the platform says it does not have; the others are written as it gives them."""
+async def confirm(run: Run, table: str, missing: Sequence[int]) -> None:
+    """Ask for each row: those that the platform does not have get tombstones, the others are written as it gives them."""
     gone = []
     for record_id in missing:
         page = await run.single(table, record_id, Priority.SWEEP)
@@ -57,19 +58,12 @@ async def _confirmed(run: Run, table: str, missing: list[int]) -> list[int]:
             gone.append(record_id)
         else:
             await run.keep(table, page)
-    return gone
+    await declare(run, table, gone)
 
 
-async def declare(run: Run, table: str, gone: list[int]) -> None:
+async def declare(run: Run, table: str, gone: Sequence[int]) -> None:
     """Tombstone rows and count them."""
     deleted = await run.mirror.tombstone(table, gone)
     run.deleted(deleted)
-    if run.accept_deletions and deleted:
+    if run.accepts(table) and deleted:
         events.emit(events.DELETIONS_ACCEPTED, resource=table, deleted=deleted)
-
-
-async def confirm(run: Run, table: str, missing: AbstractSet[int]) -> None:
-    """Ask for each row and tombstone those that are gone; where nobody can be asked, or need not, the listing's word will do."""
-    ordered = sorted(missing)
-    ask = run.reader.can_read_singly(table) and not run.accept_deletions
-    await declare(run, table, await _confirmed(run, table, ordered) if ask else ordered)

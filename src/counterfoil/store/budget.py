@@ -2,8 +2,9 @@
 
 The bucket is a row: `next_at` is the moment at which it would be full again, so one timestamp holds the whole state. A
 request may go when taking a token leaves the bucket no further than `burst` tokens from full. Who may go first is decided
-twice: in the process, by a queue; between processes, by what each may take: money and probes may take the next token
-before it is there and wait for it, so that whoever asks later waits behind them; sweeps leave one token for the others.
+twice: in the process, by a queue; between processes, in the row: whoever is turned away leaves its priority there, and less
+urgent ones are turned away until it was served. Money and probes may take the next token before it is there and wait for
+it; sweeps leave one token for the others.
 """
 
 import asyncio
@@ -27,20 +28,28 @@ from counterfoil.store.engine import Unreachable, transaction
 RESERVING = (Priority.MONEY, Priority.PROBE)
 # Longer pauses are told to whoever asks; shorter ones are waited out.
 PATIENCE = 30.0
-# A place taken by another process cannot tell us that it is free again.
+# No pause is longer: one that seems so was written before the clock was set back, see take_token.
+LONGEST_PAUSE = 3600.0
+# A place taken by another process cannot tell us that it is free again; our own do, and then we only repeat that we wait.
 OTHERS_PLACE_POLL = 0.02
+OWN_PLACE_POLL = 0.2
 
 _TAKE = sa.text("""
     SELECT wait, slot, paused, failures, reason FROM counterfoil.take_token(
-        :platform, :per_second, :burst, :concurrent, :spare, :may_reserve, :token, :hold)
+        :platform, :per_second, :burst, :concurrent, :urgency, :spare, :may_reserve, :token, :hold)
 """)
 _RETURN = sa.text("""
-    UPDATE counterfoil.slots SET expires_at = NULL WHERE platform = :platform AND slot = :slot AND token = :token
+    UPDATE counterfoil.slots SET token = NULL, expires_at = NULL WHERE platform = :platform AND slot = :slot AND token = :token
 """)
+# A platform may be paused before it was ever asked.
 _PAUSE = sa.text("""
-    UPDATE counterfoil.budgets SET paused_until = greatest(paused_until, clock_timestamp() + make_interval(secs => :seconds)),
-        reason = :reason
-    WHERE platform = :platform
+    INSERT INTO counterfoil.budgets AS b (platform, next_at, failures, paused_until, reason)
+    VALUES (:platform, clock_timestamp() + make_interval(secs => :burst / :per_second), 0,
+        clock_timestamp() + make_interval(secs => :seconds), :reason)
+    ON CONFLICT (platform) DO UPDATE SET
+        paused_until = CASE WHEN b.paused_until <= clock_timestamp() + make_interval(secs => :longest)
+            THEN greatest(b.paused_until, excluded.paused_until) ELSE excluded.paused_until END,
+        reason = excluded.reason
 """)
 # Only the first failure after a pause opens the next one: requests that were under way together count once.
 _FAIL = sa.text("""
@@ -51,9 +60,14 @@ _FAIL = sa.text("""
     WHERE platform = :platform AND (paused_until IS NULL OR paused_until <= clock_timestamp())
     RETURNING failures, greatest(extract(epoch FROM paused_until - clock_timestamp()), 0)::float8
 """)
+# An answer to a request that was sent before the pause does not end it: the platform may have asked for it.
 _SUCCEED = sa.text("""
-    UPDATE counterfoil.budgets SET failures = 0, paused_until = NULL, reason = NULL WHERE platform = :platform AND failures > 0
-    RETURNING true
+    WITH before AS (
+        SELECT platform, failures FROM counterfoil.budgets
+        WHERE platform = :platform AND failures > 0 AND (paused_until IS NULL OR paused_until <= clock_timestamp()) FOR UPDATE
+    )
+    UPDATE counterfoil.budgets b SET failures = 0, paused_until = NULL, reason = NULL
+    FROM before WHERE b.platform = before.platform RETURNING before.failures
 """)
 _STATE = sa.text("""
     SELECT platform, failures, reason, greatest(extract(epoch FROM paused_until - clock_timestamp()), 0)::float8 AS paused
@@ -107,6 +121,7 @@ class SharedBudget:
         self._order = itertools.count()
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self._held = 0
         self._failures = 0
 
     @asynccontextmanager
@@ -127,6 +142,7 @@ class SharedBudget:
         self._changed.set()
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._serve())
+            self._pump.add_done_callback(self._ended)
         try:
             return await waiter.granted
         except asyncio.CancelledError:
@@ -136,42 +152,47 @@ class SharedBudget:
 
     async def _serve(self) -> None:
         """Hand out turns, the most urgent first, until nobody waits."""
-        while self._waiting:
-            if self._waiting[0].granted.done():
-                heapq.heappop(self._waiting)
-                continue
-            self._changed.clear()
-            try:
+        try:
+            while self._anybody_waits():
+                self._changed.clear()
                 outcome = await self._take(self._waiting[0].priority)
-            except Exception as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
-                self._refuse_all(error)
-                return
-            if isinstance(outcome, _Grant):
-                await self._grant(outcome)
-            elif isinstance(outcome, PausedError):
-                self._refuse_all(outcome)
-            else:
-                await self._wait_for_change(outcome)
+                if isinstance(outcome, _Grant):
+                    await self._grant(outcome)
+                elif isinstance(outcome, PausedError):
+                    self._refuse_all(outcome)
+                else:
+                    await self._wait_for_change(outcome)
+        except Exception as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
+            self._refuse_all(error)
+
+    def _ended(self, pump: "asyncio.Task[None]") -> None:
+        """Cancelled, perhaps before it began: whoever waits would wait for ever."""
+        if pump.cancelled() and pump is self._pump:
+            for waiter in self._waiting:
+                waiter.granted.cancel()
+
+    def _anybody_waits(self) -> bool:
+        while self._waiting and self._waiting[0].granted.done():
+            heapq.heappop(self._waiting)
+        return bool(self._waiting)
 
     async def _grant(self, grant: _Grant) -> None:
-        waiter = heapq.heappop(self._waiting)
-        if waiter.granted.done():
-            await self._give_back(grant)
+        """To the most urgent by now, which need not be the one for whom it was asked."""
+        self._held += 1
+        if self._anybody_waits():
+            heapq.heappop(self._waiting).granted.set_result(grant)
         else:
-            waiter.granted.set_result(grant)
+            await self._give_back(grant)
 
     def _refuse_all(self, error: Exception) -> None:
-        while self._waiting:
-            waiter = heapq.heappop(self._waiting)
-            if not waiter.granted.done():
-                waiter.granted.set_exception(error)
+        while self._anybody_waits():
+            heapq.heappop(self._waiting).granted.set_exception(error)
 
     async def _wait_for_change(self, seconds: float) -> None:
         """Until the time is over, a place is given back, or somebody more urgent comes."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _take(self, priority: Priority) -> "_Grant | PausedError | float":
         token = uuid.uuid4()
@@ -184,6 +205,7 @@ class SharedBudget:
                         "per_second": self._limits.per_second,
                         "burst": self._limits.burst,
                         "concurrent": self._limits.concurrent,
+                        "urgency": int(priority),
                         "spare": min(1, self._limits.burst - 1) if priority is Priority.SWEEP else 0,
                         "may_reserve": priority in RESERVING,
                         "token": token,
@@ -199,9 +221,12 @@ class SharedBudget:
                 f"platform {self._platform} is left alone for {answer.wait:.0f} s more: {answer.reason}",
                 retry_after=answer.wait,
             )
-        return float(answer.wait) if answer.wait else OTHERS_PLACE_POLL
+        if answer.wait:
+            return float(answer.wait)
+        return OWN_PLACE_POLL if self._held >= self._limits.concurrent else OTHERS_PLACE_POLL
 
     async def _give_back(self, grant: _Grant) -> None:
+        self._held -= 1
         given = {"platform": self._platform, "slot": grant.slot, "token": grant.token}
         with suppress(*Unreachable):  # the place lapses by itself
             async with transaction(self._engine) as connection:
@@ -212,10 +237,10 @@ class SharedBudget:
         """See platforms.base.Budget. Costs a statement only after a failure."""
         if self._failures == 0:
             return
-        self._failures = 0
         async with transaction(self._engine) as connection:
-            recovered = await connection.scalar(_SUCCEED, {"platform": self._platform})
-        if recovered:
+            failures = await connection.scalar(_SUCCEED, {"platform": self._platform})
+        self._failures = 0
+        if failures is not None and failures >= self._breaker.tolerated:
             events.emit(events.PLATFORM_RESUMED, platform=self._platform)
 
     async def failed(self, reason: str) -> None:
@@ -243,8 +268,16 @@ class SharedBudget:
 
     async def pause(self, seconds: float, reason: str) -> None:
         """Let nobody ask this platform for so long."""
+        given = {
+            "platform": self._platform,
+            "seconds": min(seconds, LONGEST_PAUSE),
+            "longest": LONGEST_PAUSE,
+            "reason": reason,
+            "burst": float(self._limits.burst),
+            "per_second": self._limits.per_second,
+        }
         async with transaction(self._engine) as connection:
-            await connection.execute(_PAUSE, {"platform": self._platform, "seconds": seconds, "reason": reason})
+            await connection.execute(_PAUSE, given)
 
 
 async def troubles(engine: AsyncEngine, breaker: Breaker | None = None) -> dict[str, str]:

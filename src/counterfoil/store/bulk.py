@@ -6,8 +6,9 @@ smaller one later. The COPY before it, which is most of the work, runs outside t
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import psycopg
@@ -19,6 +20,15 @@ from counterfoil.domain.records import TABLES
 from counterfoil.store.engine import driver
 
 VERSION_LOCK = 0x76657273  # 'vers'
+
+BODY_LIMIT = 65_536  # bytes of a record's text that are kept
+_REFUSALS = (
+    "22",
+    "54",
+)  # classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold
+# Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
+_QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
+_COLUMN = re.compile(r"\bcolumn (\w+)")
 
 # What a computed column holds: s is the staged row, y the symbol that it names.
 COMPUTED = {
@@ -32,12 +42,18 @@ COMPUTED = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write changed: rows."""
+    """What a write changed: rows.
+
+    `renamed`: symbols that had another name before. `rejected`: the records that were not in quarantine yet, as many as
+    `quarantined`; a sum of several writes leaves them out, since each may be long.
+    """
 
     inserted: int = 0
     changed: int = 0
     deleted: int = 0
     quarantined: int = 0
+    renamed: int = 0
+    rejected: tuple[Rejected, ...] = ()
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -45,6 +61,7 @@ class Written:
             self.changed + other.changed,
             self.deleted + other.deleted,
             self.quarantined + other.quarantined,
+            self.renamed + other.renamed,
         )
 
     @property
@@ -60,10 +77,14 @@ async def write(connection: AsyncConnection, platform: str, table: str, page: Pa
     """
     ids, lines = page.distinct()
     rejected = list(page.rejected)
+    if lines:
+        # Outside the savepoints below: what a savepoint rolls back is made again at every try.
+        await connection.exec_driver_sql(_create_staging(table))
     written = await _merge_or_halve(
         connection, platform, (table, page.columns), list(zip(ids, lines, strict=True)), rejected
     )
-    return written + Written(quarantined=await quarantine(connection, platform, table, rejected))
+    kept = await quarantine(connection, platform, table, rejected)
+    return replace(written, quarantined=len(kept), rejected=kept)
 
 
 async def _merge_or_halve(
@@ -79,8 +100,10 @@ async def _merge_or_halve(
     try:
         async with connection.begin_nested():
             return await _merge(connection, platform, target, [line for _, line in rows])
-    except sa.exc.DataError as error:
-        refusal = str(error.orig).splitlines()[0]
+    except (sa.exc.DataError, sa.exc.OperationalError) as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
     if len(rows) == 1:
         row_id, line = rows[0]
         rejected.append(Rejected(str(row_id), refusal, line.decode(errors="backslashreplace")))
@@ -90,19 +113,30 @@ async def _merge_or_halve(
     return first + await _merge_or_halve(connection, platform, target, rows[half:], rejected)
 
 
+def _refusal(error: sa.exc.DBAPIError) -> str | None:
+    """Why PostgreSQL refuses a row, without the value, which may be anybody's name; None when the row is not the reason."""
+    if not isinstance(error.orig, psycopg.Error) or (error.orig.sqlstate or "")[:2] not in _REFUSALS:
+        return None
+    diagnosis = error.orig.diag
+    column = _COLUMN.search(diagnosis.context or "")
+    return _QUOTED.sub("", diagnosis.message_primary or "refused") + (f" - at `{column[1]}`" if column else "")
+
+
 async def _merge(
     connection: AsyncConnection, platform: str, target: tuple[str, tuple[str, ...]], lines: Sequence[bytes]
 ) -> Written:
     table, columns = target
-    await connection.exec_driver_sql(_create_staging(table))
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
     await copy(connection, table, columns, lines)
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
-    renamed = await _renamed_symbols(connection, platform) if table == "symbols" else []
+    await _lock_versions(connection)
+    named = await _newly_named(connection, platform) if table == "symbols" else {}
     inserted, total = (await connection.execute(sa.text(_merge_statement(table)), {"platform": platform})).one()
+    renamed = [symbol for symbol, known in named.items() if known]
+    if named:
+        await _carry_symbol_names(connection, platform, list(named), _UNNAMED)
     if renamed:
-        await _carry_symbol_names(connection, platform, renamed)
-    return Written(inserted=inserted, changed=total - inserted)
+        await _carry_symbol_names(connection, platform, renamed, _MISNAMED)
+    return Written(inserted=inserted, changed=total - inserted, renamed=len(renamed))
 
 
 async def copy(connection: AsyncConnection, table: str, columns: Sequence[str], lines: Iterable[bytes]) -> None:
@@ -118,6 +152,8 @@ async def copy(connection: AsyncConnection, table: str, columns: Sequence[str], 
             await stream.write(b"\n".join(lines))
     except psycopg.DataError as error:
         raise sa.exc.DataError("COPY", {}, error) from error
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise sa.exc.OperationalError("COPY", {}, error) from error
 
 
 @cache
@@ -135,7 +171,8 @@ def _merge_statement(table: str) -> str:
     names = ", ".join(f'"{name}"' for name in columns)
     fresh = ", ".join(f'{COMPUTED.get((table, name), f"s.{chr(34)}{name}{chr(34)}")} AS "{name}"' for name in columns)
     symbols = "LEFT JOIN mirror.symbols y ON y.platform = :platform AND y.id = s.symbol_id"
-    differs = f"({_each('t', columns)}) IS DISTINCT FROM ({_each('f', columns)})"
+    # Images, not values: to = 1.5 and 1.50 are the same number, and the mirror holds the digits that were sent.
+    differs = f"record_image_ne(ROW({_each('t', columns)}), ROW({_each('f', columns)}))"
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
     return f"""
         WITH fresh AS (
@@ -158,32 +195,44 @@ def _each(alias: str, columns: Iterable[str]) -> str:
     return ", ".join(f'{alias}."{name}"' for name in columns)
 
 
-async def _renamed_symbols(connection: AsyncConnection, platform: str) -> list[int]:
+async def _newly_named(connection: AsyncConnection, platform: str) -> dict[int, bool]:
+    """Staged symbols whose name the mirror does not have, and whether it knows them under another."""
     statement = sa.text("""
-        SELECT s.id FROM pg_temp.staged_symbols s LEFT JOIN mirror.symbols t ON t.platform = :platform AND t.id = s.id
+        SELECT s.id, t.symbol IS NOT NULL AS known FROM pg_temp.staged_symbols s
+        LEFT JOIN mirror.symbols t ON t.platform = :platform AND t.id = s.id
         WHERE t.symbol IS DISTINCT FROM s.symbol
     """)
-    return list((await connection.scalars(statement, {"platform": platform})).all())
+    return {row.id: row.known for row in await connection.execute(statement, {"platform": platform})}
 
 
-async def _carry_symbol_names(connection: AsyncConnection, platform: str, symbols: list[int]) -> None:
-    """Rows that came before their symbol, or whose symbol has a new name, get it now."""
-    for table, column in COMPUTED:
-        if column == "symbol":
-            await connection.execute(
-                sa.text(f"""
-                    UPDATE mirror.{table} t SET symbol = y.symbol, changed_at = now(), version = nextval('mirror.version')
-                    FROM mirror.symbols y
-                    WHERE t.platform = :platform AND y.platform = :platform AND t.symbol_id = y.id AND y.id = ANY(:symbols)
-                        AND t.symbol IS DISTINCT FROM y.symbol
-                """),
-                {"platform": platform, "symbols": symbols},
-            )
+# Rows that came before their symbol; a partial index of the same words finds them among millions.
+_UNNAMED = "t.symbol IS NULL AND t.symbol_id <> 0 AND y.symbol IS NOT NULL"
+# Rows whose symbol has a new name: so rare that it may read whole tables.
+_MISNAMED = "t.symbol IS DISTINCT FROM y.symbol"
+
+
+async def _carry_symbol_names(connection: AsyncConnection, platform: str, symbols: list[int], condition: str) -> None:
+    """Give rows the name that their symbol has now."""
+    for table in (table for table, column in COMPUTED if column == "symbol"):
+        await connection.execute(
+            sa.text(f"""
+                UPDATE mirror.{table} t SET symbol = y.symbol, changed_at = now(), version = nextval('mirror.version')
+                FROM mirror.symbols y
+                WHERE t.platform = :platform AND y.platform = :platform AND t.symbol_id = y.id AND y.id = ANY(:symbols)
+                    AND {condition}
+            """),
+            {"platform": platform, "symbols": symbols},
+        )
+
+
+async def _lock_versions(connection: AsyncConnection) -> None:
+    """From here to the end of the transaction nobody else draws a version."""
+    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
 
 
 async def tombstone(connection: AsyncConnection, platform: str, table: str, ids: Sequence[int]) -> int:
     """Mark rows as deleted on the platform; returns how many were not marked before."""
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
+    await _lock_versions(connection)
     statement = sa.text(f"""
         UPDATE mirror.{table} SET deleted_at = now(), changed_at = now(), version = nextval('mirror.version')
         WHERE platform = :platform AND id = ANY(:ids) AND deleted_at IS NULL
@@ -192,28 +241,45 @@ async def tombstone(connection: AsyncConnection, platform: str, table: str, ids:
     return result.rowcount
 
 
-async def quarantine(connection: AsyncConnection, platform: str, resource: str, rejected: Sequence[Rejected]) -> int:
-    """Keep records that cannot be read; returns how many were not kept already."""
-    if not rejected:
-        return 0
-    rows = [
-        {
-            "platform": platform,
-            "resource": resource,
-            "record_id": record.record_id,
-            "reason": record.reason.replace("\0", ""),
-            "body": record.body.replace("\0", "\\0"),
-            "fingerprint": hashlib.blake2b(record.body.encode(), digest_size=16).hexdigest(),
-        }
-        for record in rejected
-    ]
-    kept = 0
-    for row in rows:
-        kept += (await connection.execute(_QUARANTINE, row)).rowcount
-    return kept
+async def quarantine(
+    connection: AsyncConnection, platform: str, resource: str, rejected: Sequence[Rejected]
+) -> tuple[Rejected, ...]:
+    """Keep records that cannot be read; returns those that were not kept already."""
+    by_fingerprint = {_fingerprint(record): record for record in rejected}
+    if not by_fingerprint:
+        return ()
+    # Sorted, so that two writers with the same records do not wait for each other.
+    ordered = sorted(by_fingerprint.items())
+    rows = {
+        "platform": platform,
+        "resource": resource,
+        "fingerprints": [fingerprint for fingerprint, _ in ordered],
+        "record_ids": [None if record.record_id is None else _storable(record.record_id) for _, record in ordered],
+        "reasons": [_storable(record.reason) for _, record in ordered],
+        "bodies": [_storable(record.body) for _, record in ordered],
+    }
+    kept = set((await connection.scalars(_QUARANTINE, rows)).all())
+    return tuple(record for fingerprint, record in by_fingerprint.items() if fingerprint in kept)
 
 
+def _fingerprint(record: Rejected) -> str:
+    return hashlib.blake2b(record.body.encode(errors="backslashreplace"), digest_size=16).hexdigest()
+
+
+def _storable(text: str) -> str:
+    """What a text column takes, cut to 64 KiB."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace")[:BODY_LIMIT].decode(errors="ignore")
+
+
+# Those that are there already are left out beforehand: even a conflict that does nothing draws an id, and writes.
 _QUARANTINE = sa.text("""
     INSERT INTO counterfoil.quarantine (platform, resource, record_id, reason, body, fingerprint)
-    VALUES (:platform, :resource, :record_id, :reason, :body, :fingerprint) ON CONFLICT DO NOTHING
+    SELECT :platform, :resource, r.record_id, r.reason, r.body, r.fingerprint
+    FROM unnest(CAST(:record_ids AS text[]), CAST(:reasons AS text[]), CAST(:bodies AS text[]), CAST(:fingerprints AS text[]))
+        AS r(record_id, reason, body, fingerprint)
+    WHERE NOT EXISTS (
+        SELECT FROM counterfoil.quarantine q
+        WHERE q.platform = :platform AND q.resource = :resource AND q.fingerprint = r.fingerprint
+    )
+    ORDER BY r.fingerprint ON CONFLICT DO NOTHING RETURNING fingerprint
 """)

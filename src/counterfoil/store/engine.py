@@ -1,7 +1,11 @@
 """The connection to PostgreSQL: one engine a process, psycopg underneath, every session in UTC."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import sqlalchemy as sa
@@ -10,9 +14,44 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 POOL_SIZE = 10
 # A statement that waits longer than this for a row is stuck behind something that a person must see.
 LOCK_TIMEOUT = "30s"
+# Seconds after which a peer that says nothing is taken for dead: its machine vanished, and no packet will ever tell.
+SILENCE = 20
+
+_SESSION = {
+    "timezone": "UTC",
+    # The statements below lock first and look then: their snapshot must not be older than the lock.
+    "default_transaction_isolation": r"read\ committed",
+    "lock_timeout": LOCK_TIMEOUT,
+    "idle_in_transaction_session_timeout": "5min",
+    "tcp_user_timeout": f"{SILENCE}s",
+}
+_ALIVE = {
+    "connect_timeout": 5,
+    "application_name": "counterfoil",
+    "client_encoding": "utf8",
+    # After a failover the old primary may still answer; what cannot be written to is as good as unreachable.
+    "target_session_attrs": "read-write",
+    "keepalives_idle": SILENCE // 2,
+    "keepalives_interval": SILENCE // 4,
+    "keepalives_count": 2,
+    "tcp_user_timeout": SILENCE * 1000,
+}
+# A transaction pooler is looked for with so many clients, and for so many seconds.
+_CLIENTS = 3
+_PATIENCE = 10.0
+_URL = re.compile(r"((?:[^:/?#]+://)?)([^/?#]*)(.*)", re.DOTALL)
+# One process of the server, even where ids are used again.
+_PROCESS = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 # What a driver or server raises when the database cannot be reached or went away while we spoke to it.
-Unreachable = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, psycopg.OperationalError, OSError)
+Unreachable = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    OSError,
+)
 
 
 def sync_url(url: str) -> sa.URL:
@@ -22,26 +61,36 @@ def sync_url(url: str) -> sa.URL:
 
 def create(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """An engine for `postgresql://user:password@host:port/database`; it connects when first used."""
+    given = sync_url(url)
     return create_async_engine(
-        sync_url(url),
+        given,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": 5,
-            "application_name": "counterfoil",
+            **{name: value for name, value in _ALIVE.items() if name not in given.query},
             # A plan made for an empty staging table must not be kept for a full one.
             "prepare_threshold": None,
-            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT} -c idle_in_transaction_session_timeout=5min"
-            " -c tcp_user_timeout=20000",
+            "options": _options(given),
         },
     )
 
 
+def _options(url: sa.URL) -> str:
+    """What the URL asks for, and behind it, so that it counts, what our statements rely on."""
+    ours = (f"-c {name}={value}" for name, value in _SESSION.items())
+    return " ".join([str(url.query.get("options", "")), *ours]).strip()
+
+
 def with_password(url: str, password: str) -> str:
-    """A `postgresql://` URL with the password in it."""
-    return sa.make_url(url).set(password=password).render_as_string(hide_password=False)
+    """A `postgresql://` URL with the password in it, in place of one that is there; good for SQLAlchemy and libpq alike."""
+    scheme, authority, rest = _URL.fullmatch(url).groups()  # type: ignore[union-attr]  # anything matches
+    secret = quote(password, safe="")
+    user, at, host = authority.rpartition("@")
+    if at:
+        return f"{scheme}{user.partition(':')[0]}:{secret}@{host}{rest}"
+    return f"{scheme}{authority}{rest}{'&' if '?' in rest else '?'}password={secret}"
 
 
 def brief(error: BaseException) -> str:
@@ -65,6 +114,16 @@ def driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[tuple[object
     return raw
 
 
+async def ping(engine: AsyncEngine) -> None:
+    """Make sure that the database answers.
+
+    Raises:
+        Unreachable: it does not.
+    """
+    async with transaction(engine) as connection:
+        await connection.execute(sa.text("SELECT 1"))
+
+
 async def server_version(url: str) -> str:
     """What server answers, for a person to read."""
     database = create(url, pool_size=1)
@@ -73,3 +132,47 @@ async def server_version(url: str) -> str:
             return f"PostgreSQL {await connection.scalar(sa.text('SHOW server_version'))}"
     finally:
         await database.dispose()
+
+
+async def pooled(url: str) -> bool:
+    """Whether a transaction pooler stands between us and PostgreSQL: one client, another server process every time.
+
+    A client asks which process serves it, and goes on doing so while others keep transactions open. Before a real server,
+    or a pooler in session mode, it has a process of its own as long as it is connected.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached, or has no connections left for this.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE), AsyncExitStack() as open_ones:
+            client = await _client(url, open_ones, autocommit=True)
+            serving = await _process(client)
+            for _ in range(_CLIENTS):
+                other = await _client(url, open_ones, autocommit=False)
+                if await _process(other) == serving or await _process(client) != serving:
+                    return True
+            return False
+    except psycopg.errors.ProtocolViolation:
+        # A pooler that lends connections for single statements refuses transactions as such.
+        return True
+    except TimeoutError as error:
+        raise psycopg.errors.ConnectionTimeout(
+            f"{_CLIENTS + 1} connections at once are not to be had within {_PATIENCE:.0f} s"
+        ) from error
+
+
+async def _client(
+    url: str, stack: AsyncExitStack, *, autocommit: bool
+) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+    # Nothing but what the URL says: poolers refuse start-up options, and then say so instead of showing what they are.
+    given = sync_url(url)
+    parameters: dict[str, Any] = {**given.translate_connect_args(username="user", database="dbname"), **given.query}
+    connection = await psycopg.AsyncConnection.connect(
+        **{"connect_timeout": 5, "prepare_threshold": None} | parameters, autocommit=autocommit
+    )
+    stack.push_async_callback(connection.close)
+    return connection
+
+
+async def _process(connection: "psycopg.AsyncConnection[tuple[object, ...]]") -> tuple[object, ...] | None:
+    return await (await connection.execute(_PROCESS)).fetchone()

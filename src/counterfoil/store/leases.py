@@ -19,28 +19,46 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from counterfoil.domain.errors import LeaseLostError
 from counterfoil.store.engine import Unreachable, transaction
 
-TTL = timedelta(seconds=30)
+# Long enough for a slow commit, short enough that a killed daemon's work is soon taken up.
+TTL = timedelta(seconds=10)
 HOLDER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Proof of holding the work on one resource; `previous` is the token of whoever held it before."""
+    """Proof of holding the work on one resource; `previous` is the token of whoever held it before.
+
+    `ttl`: how long it lasts without a renewal; the same for all who take the lease on one resource.
+    """
 
     platform: str
     resource: str
     token: uuid.UUID
     previous: uuid.UUID | None
+    ttl: timedelta = TTL
 
 
+# A row that is locked is being used: nobody waits for it. One that would lapse later than any lease can, or that was taken in
+# the future, was written before the clock was set back; a holder that lives notices that it lost it.
 _ACQUIRE = sa.text("""
-    INSERT INTO counterfoil.leases AS l (platform, resource, token, holder, expires_at, started_at)
-    VALUES (:platform, :resource, :token, :holder, clock_timestamp() + :ttl, clock_timestamp())
-    ON CONFLICT (platform, resource) DO UPDATE
-    SET token = excluded.token, previous = l.token, holder = excluded.holder, expires_at = excluded.expires_at,
-        started_at = excluded.started_at
-    WHERE (l.expires_at IS NULL OR l.expires_at < clock_timestamp()) AND l.started_at <= clock_timestamp() - :not_within
-    RETURNING previous
+    WITH free AS (
+        SELECT FROM counterfoil.leases
+        WHERE platform = :platform AND resource = :resource
+            AND (expires_at IS NULL OR expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:ttl AS interval))
+            AND (started_at NOT BETWEEN clock_timestamp() - CAST(:not_within AS interval) AND clock_timestamp()
+                OR CAST(:not_within AS interval) = interval '0')
+        FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE counterfoil.leases l SET token = :token, previous = l.token, holder = :holder,
+            expires_at = clock_timestamp() + CAST(:ttl AS interval), started_at = clock_timestamp()
+        FROM free WHERE l.platform = :platform AND l.resource = :resource RETURNING l.previous
+    ), made AS (
+        INSERT INTO counterfoil.leases (platform, resource, token, holder, expires_at, started_at)
+        SELECT :platform, :resource, :token, :holder, clock_timestamp() + CAST(:ttl AS interval), clock_timestamp()
+        WHERE NOT EXISTS (SELECT FROM counterfoil.leases WHERE platform = :platform AND resource = :resource)
+        ON CONFLICT DO NOTHING RETURNING previous
+    )
+    SELECT previous FROM taken UNION ALL SELECT previous FROM made
 """)
 _RENEW = sa.text("""
     UPDATE counterfoil.leases SET expires_at = clock_timestamp() + :ttl
@@ -75,7 +93,7 @@ async def acquire(
                 },
             )
         ).one_or_none()
-    return None if row is None else Lease(platform, resource, token, row.previous)
+    return None if row is None else Lease(platform, resource, token, row.previous, ttl)
 
 
 def _key(lease: Lease) -> dict[str, object]:
@@ -98,24 +116,29 @@ async def release(engine: AsyncEngine, lease: Lease) -> None:
         await connection.execute(_RELEASE, _key(lease))
 
 
-async def _keep(engine: AsyncEngine, lease: Lease, ttl: timedelta) -> None:
+async def _keep(engine: AsyncEngine, lease: Lease) -> None:
     while True:
-        await asyncio.sleep(ttl.total_seconds() / 3)
+        await asyncio.sleep(lease.ttl.total_seconds() / 3)
         try:
             async with transaction(engine) as connection:
-                await connection.execute(_RENEW, {**_key(lease), "ttl": ttl})
+                await connection.execute(_RENEW, {**_key(lease), "ttl": lease.ttl})
         except Unreachable:
             # The work itself meets the same database and decides; a renewal missed is not yet a lease lost.
             continue
 
 
+async def _end(engine: AsyncEngine, lease: Lease, keeper: "asyncio.Task[None]") -> None:
+    keeper.cancel()
+    await asyncio.wait([keeper])
+    with suppress(*Unreachable):  # it lapses by itself
+        await release(engine, lease)
+
+
 @asynccontextmanager
-async def held(engine: AsyncEngine, lease: Lease, *, ttl: timedelta = TTL) -> AsyncIterator[Lease]:
+async def held(engine: AsyncEngine, lease: Lease) -> AsyncIterator[Lease]:
     """Renew the lease while the body runs, and give it back at the end."""
-    keeper = asyncio.create_task(_keep(engine, lease, ttl))
+    keeper = asyncio.create_task(_keep(engine, lease))
     try:
         yield lease
     finally:
-        keeper.cancel()
-        with suppress(*Unreachable):  # it lapses by itself
-            await asyncio.shield(release(engine, lease))
+        await asyncio.shield(_end(engine, lease, keeper))

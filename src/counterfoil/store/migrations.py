@@ -1,10 +1,12 @@
 """The schema's history, run through alembic: up to head, as SQL, and the checks before anything is touched."""
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -12,17 +14,26 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from counterfoil.domain.errors import ConfigurationError
-from counterfoil.store.engine import sync_url
+from counterfoil.store.engine import brief, sync_url
 
 VERSION_SCHEMA = "counterfoil"
 VERSION_TABLE = "alembic_version"
 MIGRATION_LOCK = 0x636F756E  # 'coun': two daemons that start together migrate one after the other
 ROLES = ("counterfoil_crm", "counterfoil_reader")
+# A migration that cannot get its lock at once fails and is run again, rather than queue every reader behind it.
+LOCK_TIMEOUT = "10s"
+# What alembic works on lies in a global of its own: one migration at a time in a process.
+_ALEMBIC = threading.Lock()
 _OUR_SCHEMAS = ("counterfoil", "mirror")
-# An empty version table is what an interrupted first migration leaves; anything else in our schemas is somebody else's.
+# What an interrupted or undone first migration leaves is a schema with an empty version table; more in it, or any schema
+# `mirror`, is somebody else's. Everything in a schema, of whatever kind, depends on it.
 _FOREIGN = sa.text("""
-    SELECT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
-    WHERE n.nspname = ANY(:names) AND c.relkind IN ('r', 'p') AND c.relname <> :ours LIMIT 1
+    SELECT n.nspname FROM pg_namespace n
+    WHERE n.nspname = ANY(:names) AND (n.nspname <> :own OR EXISTS (
+        SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+            AND (d.classid <> 'pg_class'::regclass OR d.objid IS DISTINCT FROM CAST(to_regclass(:ours) AS oid))
+    ))
+    ORDER BY n.nspname LIMIT 1
 """)
 
 
@@ -59,7 +70,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the schema to head; returns the revisions before and after.
 
     Raises:
-        ConfigurationError: the database belongs to another program or to a newer version, or roles may not be created.
+        ConfigurationError: the database belongs to another program or to a newer version, or its role may not do that.
     """
     with _connection(url) as connection:
         connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
@@ -67,11 +78,19 @@ def upgrade(url: str) -> tuple[str | None, str]:
         try:
             before = current(connection)
             refuse_foreign(connection, before)
+            _require_unicode(connection)
             _require_roles(connection)
             connection.commit()
             if before != head():
-                command.upgrade(_config(connection=connection), "head")
+                with _ALEMBIC:
+                    command.upgrade(_config(connection=connection), "head")
             return before, head()
+        except sa.exc.ProgrammingError as error:
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise
+            raise ConfigurationError(
+                f"the database role may not migrate: {brief(error)}; let it own the database"
+            ) from error
         finally:
             connection.rollback()
             connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
@@ -98,13 +117,14 @@ def upgrade_sql() -> str:
     output = io.StringIO()
     config = _config()
     config.output_buffer = output
-    command.upgrade(config, "head", sql=True)
+    with _ALEMBIC:
+        command.upgrade(config, "head", sql=True)
     return output.getvalue()
 
 
 def run(url: str, change: Callable[[Config], None]) -> None:
     """Call an alembic command with our configuration and one connection."""
-    with _connection(url) as connection:
+    with _connection(url) as connection, _ALEMBIC:
         change(_config(connection=connection))
 
 
@@ -121,12 +141,21 @@ def refuse_foreign(connection: sa.Connection, revision: str | None) -> None:
             "run the newer version that made it; nothing was changed"
         )
     if revision is None:
-        found = connection.scalar(_FOREIGN, {"names": list(_OUR_SCHEMAS), "ours": VERSION_TABLE})
+        given = {"names": list(_OUR_SCHEMAS), "own": VERSION_SCHEMA, "ours": f"{VERSION_SCHEMA}.{VERSION_TABLE}"}
+        found = connection.scalar(_FOREIGN, given)
         if found:
             raise ConfigurationError(
                 f"schema {found} exists in this database but Counterfoil did not make it: "
                 "give Counterfoil a database of its own; nothing was changed"
             )
+
+
+def _require_unicode(connection: sa.Connection) -> None:
+    encoding = connection.scalar(sa.text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database's encoding is {encoding}, which cannot hold every name: create one with ENCODING 'UTF8'"
+        )
 
 
 def _require_roles(connection: sa.Connection) -> None:

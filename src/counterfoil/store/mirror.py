@@ -1,6 +1,6 @@
 """The mirror of one platform, as one run of one resource writes it: every write proves that the run still holds its lease."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.page import Page
+from counterfoil.observe import events
 from counterfoil.store import bulk, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
@@ -66,6 +67,8 @@ class Mirror:
             written = await bulk.write(connection, self.platform, table, page)
             for resource, state in (states or {}).items():
                 await cursors.save(connection, self.platform, resource, state)
+        if written.renamed:
+            events.emit(events.SYMBOLS_RENAMED, platform=self.platform, count=written.renamed)
         return written
 
     async def cursor(self, resource: str) -> State | None:
@@ -105,38 +108,39 @@ class Mirror:
     async def missed(self, table: str, ids: Iterable[int], state: str = "missed") -> dict[int, int]:
         """Note ids that a complete listing lacked; returns how often each has been missed, this time included."""
         async with self._writing() as connection:
-            given = {"platform": self.platform, "table": table, "ids": list(ids), "state": state}
+            given = {**self._noticed(table), "ids": list(ids), "state": state}
             return {row.id: row.looks for row in await connection.execute(_MISSED, given)}
 
     async def found(self, table: str, *, besides: Iterable[int] = (), listed: Iterable[int] | None = None) -> None:
         """Forget all that were missed of a table, but for `besides`; with `listed`, settled ones only where they are in it."""
-        given = {
-            "platform": self.platform,
-            "table": table,
-            "besides": list(besides),
-            "keep": listed is not None,
-            "listed": list(listed or ()),
-        }
-        async with transaction(self._engine) as connection:
-            if await connection.scalar(_ANY_MISSED, {"platform": self.platform, "table": table}):
-                await connection.execute(_FOUND, given)
+        given = {"besides": list(besides), "keep": listed is not None, "listed": list(listed or ())}
+        await self._forget_missed(table, _FOUND, {**self._noticed(table), **given})
 
     async def settle(self, table: str, *, after_looks: int) -> None:
         """Stop looking for rows that were missed so often."""
         async with self._writing() as connection:
-            await connection.execute(_SETTLE, {"platform": self.platform, "table": table, "looks": after_looks})
+            await connection.execute(_SETTLE, {**self._noticed(table), "looks": after_looks})
 
     async def present(self, table: str, ids: Iterable[int]) -> None:
-        """Forget that these were missed."""
-        given = {"platform": self.platform, "table": table}
+        """Forget that these were missed, whoever missed them."""
+        given = {"platform": self.platform, "table": table, "ids": list(ids)}
+        await self._forget_missed(table, _PRESENT, given)
+
+    async def _forget_missed(self, table: str, statement: sa.TextClause, given: Mapping[str, object]) -> None:
+        """Costs a look when nothing is missed, which is nearly always."""
         async with transaction(self._engine) as connection:
-            if await connection.scalar(_ANY_MISSED, given):
-                await connection.execute(_PRESENT, {**given, "ids": list(ids)})
+            if await connection.scalar(_ANY_MISSED, {"platform": self.platform, "table": table}):
+                await leases.hold(connection, self._lease)
+                await connection.execute(statement, given)
+
+    def _noticed(self, table: str) -> dict[str, object]:
+        """Each run keeps notes of its own: a sweep must not lose its to the polls that go on meanwhile."""
+        return {"platform": self.platform, "table": table, "run": self._lease.resource}
 
     async def candidates(self, table: str, *, older_than: timedelta = timedelta(0)) -> dict[int, str]:
         """Ids missed for so long and not settled, with their state: missed or held."""
         async with transaction(self._engine) as connection:
-            given = {"platform": self.platform, "table": table, "older": older_than}
+            given = {**self._noticed(table), "older": older_than}
             return {row.id: row.state for row in await connection.execute(_CANDIDATES, given)}
 
     async def highest(self, table: str) -> int | None:
@@ -188,28 +192,31 @@ class Mirror:
         return written
 
 
+# What is held stays so until it is found or declared deleted: it is said once, and `status` tells it all the time.
 _MISSED = sa.text("""
-    INSERT INTO counterfoil.vanished AS v (platform, resource, id, looks, state)
-    SELECT :platform, :table, unnest(CAST(:ids AS bigint[])), 1, :state
-    ON CONFLICT (platform, resource, id) DO UPDATE SET looks = v.looks + 1, state = excluded.state
+    INSERT INTO counterfoil.vanished AS v (platform, resource, id, noticed_by, looks, state)
+    SELECT :platform, :table, unnest(CAST(:ids AS bigint[])), :run, 1, :state
+    ON CONFLICT (platform, resource, id, noticed_by) DO UPDATE SET looks = v.looks + 1,
+        state = CASE WHEN v.state = 'held' THEN v.state ELSE excluded.state END
     RETURNING id, looks
 """)
 _ANY_MISSED = sa.text("SELECT true FROM counterfoil.vanished WHERE platform = :platform AND resource = :table LIMIT 1")
 _FOUND = sa.text("""
     DELETE FROM counterfoil.vanished
-    WHERE platform = :platform AND resource = :table AND NOT (id = ANY(CAST(:besides AS bigint[])))
+    WHERE platform = :platform AND resource = :table AND noticed_by = :run AND NOT (id = ANY(CAST(:besides AS bigint[])))
         AND (NOT :keep OR state <> 'settled' OR id = ANY(CAST(:listed AS bigint[])))
 """)
 _SETTLE = sa.text("""
     UPDATE counterfoil.vanished SET state = 'settled'
-    WHERE platform = :platform AND resource = :table AND state = 'missed' AND looks >= :looks
+    WHERE platform = :platform AND resource = :table AND noticed_by = :run AND state = 'missed' AND looks >= :looks
 """)
 _PRESENT = sa.text("""
     DELETE FROM counterfoil.vanished WHERE platform = :platform AND resource = :table AND id = ANY(CAST(:ids AS bigint[]))
 """)
 _CANDIDATES = sa.text("""
     SELECT id, state FROM counterfoil.vanished
-    WHERE platform = :platform AND resource = :table AND state <> 'settled' AND noticed_at <= now() - CAST(:older AS interval)
+    WHERE platform = :platform AND resource = :table AND noticed_by = :run AND state <> 'settled'
+        AND noticed_at <= now() - CAST(:older AS interval)
     ORDER BY id
 """)
 _ACCOUNT = """

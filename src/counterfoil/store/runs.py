@@ -24,6 +24,11 @@ class Runs:
         """See leases.held."""
         return leases.held(self.engine, lease)
 
+    async def age(self, platform: str, resource: str) -> float | None:
+        """Seconds since the newest complete run began; None when there was none."""
+        async with transaction(self.engine) as connection:
+            return await cursors.age(connection, platform, resource)
+
     async def succeeded(self, platform: str, resource: str, *, took: float) -> float | None:
         """Note a complete run of `took` seconds; returns how old the mirror had become before it, in seconds."""
         async with transaction(self.engine) as connection:

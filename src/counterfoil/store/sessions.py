@@ -13,6 +13,8 @@ from counterfoil.store import leases
 from counterfoil.store.engine import transaction
 
 LOGIN_LEASE = "login"
+# Longer than a login may take.
+_TTL = timedelta(seconds=60)
 _POLL = 0.1
 
 _LOAD = sa.text("SELECT sealed FROM counterfoil.sessions WHERE platform = :platform AND expires_at > clock_timestamp()")
@@ -49,9 +51,9 @@ class SealedVault:
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Wait until no other replica logs in, then keep the others waiting."""
-        while (lease := await leases.acquire(self._engine, self._platform, LOGIN_LEASE)) is None:  # noqa: ASYNC110 - the other is another process
+        while (lease := await leases.acquire(self._engine, self._platform, LOGIN_LEASE, ttl=_TTL)) is None:  # noqa: ASYNC110 - the other is another process
             await asyncio.sleep(_POLL)
-        async with leases.held(self._engine, lease, ttl=timedelta(seconds=60)):
+        async with leases.held(self._engine, lease):
             yield
 
 

@@ -81,6 +81,15 @@ sa.Index(
     postgresql_where=sa.text("(status IS NULL OR status NOT IN (3, 4, 5, 6)) AND deleted_at IS NULL"),
 )
 
+# Rows that wait for the name of their symbol: next to none, and looked for whenever a symbol is new.
+for _name in ("orders", "positions", "deals"):
+    sa.Index(
+        f"{_name}_unnamed_idx",
+        MIRROR[_name].c.platform,
+        MIRROR[_name].c.symbol_id,
+        postgresql_where=sa.text("symbol IS NULL AND symbol_id <> 0"),
+    )
+
 _PLATFORM = "Name of the platform in the configuration; never null"
 _RESOURCE = "Kind of record pulled: accounts, deals …; never null"
 
@@ -141,7 +150,11 @@ BUDGETS = _own(
     sa.Column("next_at", _TIME, nullable=False, comment="When the bucket would be full again; never null"),
     sa.Column("paused_until", _TIME, comment="No request before; null: not paused"),
     sa.Column("failures", sa.Integer, nullable=False, comment="Failed requests in a row; never null"),
-    sa.Column("reason", sa.Text, comment="Why it is paused; null: it is not"),
+    sa.Column("reason", sa.Text, comment="Why it is paused or the newest request failed; null: neither"),
+    sa.Column(
+        "waiting", sa.Integer, comment="The most urgent priority that waits, see domain.priority; null: none does"
+    ),
+    sa.Column("waiting_until", _TIME, comment="When `waiting` is out of date; null: none ever waited"),
     comment="One token bucket and one breaker per platform, shared by all replicas",
     unlogged=True,
 )
@@ -187,8 +200,9 @@ QUARANTINE = _own(
 VANISHED = _own(
     "vanished",
     _key("platform", _PLATFORM),
-    _key("resource", _RESOURCE),
+    _key("resource", "Table of the mirror; never null"),
     _key("id", "Id of the mirror's row; never null", sa.BigInteger),  # type: ignore[arg-type]
+    _key("noticed_by", "The run that missed it: the resource of its lease; never null"),
     sa.Column("noticed_at", _TIME, nullable=False, server_default=sa.func.now(), comment="First missed; never null"),
     sa.Column(
         "looks",

@@ -4,7 +4,7 @@
 the text `success` for an empty list, or null.
 """
 
-import json
+import re
 
 import msgspec
 from msgspec import Raw
@@ -13,6 +13,19 @@ from counterfoil.domain.outcome import Body
 from counterfoil.platforms.rows import NULL, opening
 
 EMPTY_LIST = Raw(b"[]")
+_REASON_LIMIT = 200
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# Strings, cut ones too, and the words of numbers that JSON does not know; nothing else of a body is looked at.
+_LOOSE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|(?<!\w)-?(?:NaN|Infinity)\b', re.DOTALL)
+# In a string: a pair of surrogates, any other escape, or a character that needs one.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[\x00-\x1f]", re.DOTALL
+)
+_NEEDS_MENDING = re.compile(rb"[\\\x00-\x1f]")
+_WRONG_ESCAPE = re.compile(rb'\\u[dD][89a-fA-F]..|\\[^"\\/bfnrtu]|\\u', re.DOTALL)
+# No text of the mirror may hold this character: whatever carries it is refused where it stands, and nothing else is.
+_UNREADABLE = b"\\u0000"
 
 
 class Envelope(msgspec.Struct):
@@ -27,8 +40,8 @@ class Envelope(msgspec.Struct):
     @property
     def reason(self) -> str:
         """What the platform says went wrong, on one line of at most 200 characters."""
-        text = self.message or self.error or "no reason given"
-        return " ".join(text.split())[:200]
+        text = (self.message or self.error or "no reason given")[: 4 * _REASON_LIMIT]
+        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_REASON_LIMIT].rstrip()
 
     @property
     def body(self) -> Body:
@@ -45,6 +58,7 @@ _DECODER = msgspec.json.Decoder(Envelope)
 
 def read(body: bytes) -> Envelope | None:
     """The envelope in an answer; None when it is none."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         return _DECODER.decode(body)
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
@@ -54,16 +68,30 @@ def read(body: bytes) -> Envelope | None:
 
 
 def _salvage(body: bytes) -> Envelope | None:
-    """Some servers write NaN and Infinity, which JSON does not know: read them as text, so that only their records fail."""
+    """Some servers write what JSON does not know: NaN, line ends in strings, half a pair of surrogates.
+
+    It is mended where the meaning is plain, and else marked, so that only the records that hold it fail.
+    """
+    if opening(body.lstrip()) != b"{":
+        return None
     try:
-        loose = json.loads(body, parse_constant=str, parse_float=_token, parse_int=_token)
-        return _DECODER.decode(msgspec.json.encode(loose))
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return _DECODER.decode(_LOOSE.sub(_mended, body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _token(text: str) -> Raw:
-    return Raw(text.encode())
+def _mended(found: re.Match[bytes]) -> bytes:
+    token = found[0]
+    if token[:1] != b'"':
+        return b'"' + token + _UNREADABLE + b'"'
+    return _ESCAPE.sub(_mended_escape, token) if _NEEDS_MENDING.search(token) else token
+
+
+def _mended_escape(found: re.Match[bytes]) -> bytes:
+    token = found[0]
+    if token[:1] != b"\\":
+        return b"\\u%04x" % token[0]
+    return _UNREADABLE if _WRONG_ESCAPE.fullmatch(token) else token
 
 
 def records(data: Raw) -> Raw | None:
@@ -76,7 +104,7 @@ def records(data: Raw) -> Raw | None:
     if first == b"{":
         try:
             listed = msgspec.json.decode(data, type=_Records).records
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return _list(listed)
     return None

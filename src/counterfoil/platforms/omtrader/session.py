@@ -8,10 +8,12 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from counterfoil.domain.errors import LoginRefusedError, TransientError
+from counterfoil.domain.errors import LoginRefusedError, PausedError, TransientError
 from counterfoil.domain.outcome import Body, Verdict, classify
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
@@ -25,6 +27,8 @@ RENEW_AHEAD = 60.0
 # Seconds before a refused login is tried again: the first time, and at most.
 FIRST_PAUSE = 30.0
 LONGEST_PAUSE = 600.0
+# Nobody's session lasts longer, whatever a server says.
+LONGEST_SESSION = 86_400
 MANAGER_SCOPES = ("manager", "admin")
 
 
@@ -40,6 +44,10 @@ class Session(msgspec.Struct, frozen=True):
     sandbox: bool = False
     skew: float | None = None
 
+    def __repr__(self) -> str:
+        # Neither the token nor the id, which opens a WebSocket.
+        return f"Session(account_id={self.account_id}, scope={self.scope!r}, expires_at={self.expires_at})"
+
     @property
     def facts(self) -> LoginFacts:
         """What may be told about it."""
@@ -47,11 +55,15 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class _Granted(msgspec.Struct):
-    access_token: str
+    # It travels in a header: printable ASCII, and no longer than servers take.
+    access_token: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,16384}$")]
     expires_in: int
-    account_id: int = 0
-    session_id: str = ""
+    account_id: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    session_id: Annotated[str, Meta(max_length=1024)] = ""
     scope: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Granted(account_id={self.account_id})"
 
 
 class SessionKeeper:
@@ -74,93 +86,100 @@ class SessionKeeper:
         self._lock = asyncio.Lock()
         self._session: Session | None = None
         self._refusals = 0
-        self._refused: LoginRefusedError | None = None
+        self._refusal: str | None = None
         self._retry_at = 0.0
 
-    async def current(self, priority: Priority, *, rejected: Session | None = None) -> Session:
+    async def current(self, *, rejected: Session | None = None) -> Session:
         """A session in force, logging in when there is none; `rejected` is one that the platform answered 401 to.
 
         Raises:
             LoginRefusedError: the platform refuses the credentials, or the scope is not Manager.
             TransientError: the platform did not answer properly.
         """
-        if self._usable(self._session, rejected):
-            return self._known()
+        if (session := self._usable(self._session, rejected)) is not None:
+            return session
         async with self._lock:
-            if not self._usable(self._session, rejected):
-                self._session = await self._shared_or_new(priority, rejected)
-            return self._known()
+            session = self._usable(self._session, rejected)
+            if session is None:
+                self._session = session = await self._shared_or_new(rejected)
+            return session
+
+    def mask(self, text: str) -> str:
+        """A text of the platform without our password and token, in case that it repeats what it was sent."""
+        token = self._session.access_token if self._session else ""
+        for secret in filter(None, (self._credentials[1], token, self._basic())):
+            text = text.replace(secret, "***")
+        return text
+
+    def _basic(self) -> str:
+        return base64.b64encode(":".join(self._credentials).encode()).decode()
 
     @property
     def trouble(self) -> str | None:
-        """Why there is no session in force; None when there is one."""
-        if self._session is not None and self._clock() < self._session.expires_at:
-            return None
-        return str(self._refused) if self._refused else "not logged in yet"
+        """Why nobody is logged in; None when somebody is."""
+        # A session that ran out while nothing was asked is renewed by the next request.
+        return self._refusal or (None if self._session is not None else "not logged in yet")
 
-    def _known(self) -> Session:
-        if self._session is None:
-            raise TransientError("the session is gone")
-        return self._session
-
-    def _usable(self, session: Session | None, rejected: Session | None) -> bool:
+    def _usable(self, session: Session | None, rejected: Session | None) -> Session | None:
         if session is None or session == rejected:
-            return False
-        return self._clock() < session.expires_at - min(RENEW_AHEAD, session.expires_in / 2)
+            return None
+        renew_at = session.expires_at - min(RENEW_AHEAD, session.expires_in / 2)
+        return session if self._clock() < renew_at else None
 
-    async def _shared_or_new(self, priority: Priority, rejected: Session | None) -> Session:
+    async def _shared_or_new(self, rejected: Session | None) -> Session:
         async with self._vault.exclusive():
-            stored = await self._vault.load()
-            if stored is not None:
-                session = msgspec.json.decode(stored, type=Session)
-                if self._usable(session, rejected):
-                    return session
-            session = await self._log_in_unless_refused(priority)
-            await self._vault.save(msgspec.json.encode(session), session.expires_at - self._clock())
+            session = self._usable(_stored(await self._vault.load()), rejected)
+            if session is None:
+                session = await self._log_in_unless_refused()
+                await self._vault.save(msgspec.json.encode(session), session.expires_at - self._clock())
             return session
 
-    async def _log_in_unless_refused(self, priority: Priority) -> Session:
+    async def _log_in_unless_refused(self) -> Session:
         """A refusal stands for a growing while: asking again with the same password locks accounts."""
-        if self._refused is not None and self._clock() < self._retry_at:
-            raise self._refused
+        left = self._retry_at - self._clock()
+        if self._refusal is not None and left > 0:
+            raise LoginRefusedError(self._refusal, retry_in=left)
         try:
-            session = await self._log_in(priority)
+            session = await self._log_in()
         except LoginRefusedError as error:
-            pause = min(FIRST_PAUSE * 2**self._refusals, LONGEST_PAUSE)
+            pause = min(FIRST_PAUSE * 2 ** min(self._refusals, 10), LONGEST_PAUSE)
             self._refusals += 1
-            self._refused = LoginRefusedError(str(error), retry_in=pause)
+            self._refusal = str(error)
             self._retry_at = self._clock() + pause
-            events.emit(events.PLATFORM_MISCONFIGURED, reason=str(error), retry_in=pause)
-            raise self._refused from error
+            events.emit(events.PLATFORM_MISCONFIGURED, reason=self._refusal, retry_in=pause)
+            raise LoginRefusedError(self._refusal, retry_in=pause) from error
+        except PausedError:
+            raise
         except TransientError as error:
             events.emit(events.PLATFORM_LOGIN_FAILED, reason=str(error))
             raise
-        self._refusals, self._refused = 0, None
+        self._refusals, self._refusal = 0, None
         return session
 
-    async def _log_in(self, priority: Priority) -> Session:
+    async def _log_in(self) -> Session:
         asked_at = self._clock()
-        pair = base64.b64encode(":".join(self._credentials).encode()).decode()
         answer = await self._http.exchange(
             "POST",
             LOGIN,
             budget=self._budget,
-            priority=priority,
-            headers={"authorization": f"Basic {pair}"},
+            # Whoever needs the session first, money waits for it too.
+            priority=Priority.MONEY,
+            headers={"authorization": f"Basic {self._basic()}"},
             params={"remember_me": "false"},
         )
-        granted = _granted(answer)
+        granted = self._granted(answer)
         if granted.scope and granted.scope.lower() not in MANAGER_SCOPES:
             raise LoginRefusedError(
                 f"the login works but has scope {granted.scope[:40]!r}: give username a Manager account of the Admin Portal"
             )
+        lifetime = min(granted.expires_in, LONGEST_SESSION)
         session = Session(
             access_token=granted.access_token,
             session_id=granted.session_id,
             account_id=granted.account_id,
             scope=granted.scope,
-            expires_in=granted.expires_in,
-            expires_at=asked_at + granted.expires_in,
+            expires_in=lifetime,
+            expires_at=asked_at + lifetime,
             sandbox=answer.sandbox,
             skew=answer.date.timestamp() - self._clock() if answer.date else None,
         )
@@ -173,25 +192,36 @@ class SessionKeeper:
         )
         return session
 
+    def _granted(self, answer: Answer) -> _Granted:
+        if answer.silence:
+            raise TransientError(f"login: {answer.reason}")
+        parsed = envelope.read(answer.body)
+        body = parsed.body if parsed else Body.UNREADABLE
+        code = parsed.code if parsed else None
+        told = self.mask(parsed.reason) if parsed else f"HTTP {answer.status}"
+        match classify(answer.status, body, writing=False, code=code):
+            case Verdict.DONE if parsed is not None:
+                return _tokens(parsed)
+            case Verdict.LOG_IN | Verdict.CONFIGURATION_FAULT:
+                raise LoginRefusedError(f"the platform refuses the login ({told}): check username and password")
+            case Verdict.PERMANENT if parsed is not None:
+                raise LoginRefusedError(f"the platform cannot read the login ({told}): check base_url and username")
+            case Verdict.PERMANENT:
+                raise LoginRefusedError(f"login answered {told}: not an OMTrader Manager API; check base_url")
+            case Verdict.RATE_LIMITED:
+                raise TransientError("login: the platform asks for a pause", retry_after=answer.retry_after)
+            case _:
+                raise TransientError(
+                    f"login: {_strangeness(answer, understood=parsed is not None)}", retry_after=answer.retry_after
+                )
 
-def _granted(answer: Answer) -> _Granted:
-    if answer.silence:
-        raise TransientError(f"login: {answer.reason}")
-    parsed = envelope.read(answer.body)
-    body = parsed.body if parsed else Body.UNREADABLE
-    code = parsed.code if parsed else None
-    match classify(answer.status, body, writing=False, code=code):
-        case Verdict.DONE if parsed is not None:
-            return _tokens(parsed)
-        case Verdict.LOG_IN | Verdict.CONFIGURATION_FAULT:
-            reason = parsed.reason if parsed else f"HTTP {answer.status}"
-            raise LoginRefusedError(f"the platform refuses the login ({reason}): check username and password")
-        case Verdict.PERMANENT:
-            raise LoginRefusedError(f"login answered HTTP {answer.status}: not an OMTrader Manager API; check base_url")
-        case Verdict.RATE_LIMITED:
-            raise TransientError("login: the platform asks for a pause", retry_after=answer.retry_after)
-        case _:
-            raise TransientError(f"login: {_strangeness(answer, understood=parsed is not None)}")
+
+def _stored(stored: bytes | None) -> Session | None:
+    """A session out of the vault; None also when another version of the code put it there in another shape."""
+    try:
+        return msgspec.json.decode(stored, type=Session) if stored else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _strangeness(answer: Answer, *, understood: bool) -> str:
@@ -205,8 +235,8 @@ def _strangeness(answer: Answer, *, understood: bool) -> str:
 def _tokens(parsed: envelope.Envelope) -> _Granted:
     try:
         granted = msgspec.json.decode(parsed.data, type=_Granted)
-    except msgspec.DecodeError as error:
-        raise TransientError("login: the answer lacks access_token or expires_in: check base_url") from error
-    if granted.expires_in <= 0 or not granted.access_token:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TransientError("login: the answer lacks a usable access_token or expires_in: check base_url") from error
+    if granted.expires_in <= 0:
         raise TransientError("login: the session given has no lifetime")
     return granted

@@ -12,7 +12,8 @@ Assumptions about what is not documented stand here and nowhere else:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -23,6 +24,9 @@ from counterfoil.platforms.rows import NULL, Record, RowFormat, opening
 MANAGER = "/api/v1/manager"
 # Group symbols without an id of their own: group in the upper, symbol in the lower half of a 64-bit number.
 _HALF = 32
+_NUMBER_BEGINS = frozenset(b"-0123456789"[at : at + 1] for at in range(11))
+# Columns of a transaction that are ours; a field of the platform with such a name is kept under another.
+_OURS = MappingProxyType({"reference": "platform_reference", "origin": "platform_origin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,13 @@ FORMATS: dict[str, RowFormat] = {table: RowFormat(table) for table in (
 
 
 def _flatten(record: Record) -> Iterable[Record]:
-    """A group and, where they are nested, the groups below it."""
+    """A group and, where they are nested, the groups below it; bare ids of such groups are rows elsewhere."""
     yield record
     children = record.get("groups", NULL)
     if opening(children) == b"[":
-        for child in msgspec.json.decode(children, type=list[Record]):
-            yield from _flatten(child)
+        for child in msgspec.json.decode(children, type=list[Raw]):
+            if opening(child) == b"{":
+                yield from _flatten(msgspec.json.decode(child, type=Record))
 
 
 FORMATS["groups"] = RowFormat("groups", reshape=_flatten)
@@ -67,41 +72,54 @@ def group_symbols(group_id: int) -> RowFormat:
     """The format of one group's symbols."""
 
     def complete(record: Record) -> Iterable[Record]:
-        record.setdefault("group_id", Raw(str(group_id).encode()))
+        _default(record, "group_id", group_id)
         if record.get("symbol_id", NULL) == NULL:
-            symbol_id = msgspec.json.decode(record.get("id", NULL), type=int)
-            record["symbol_id"] = record["id"]
-            record["id"] = Raw(str(group_id << _HALF | symbol_id).encode())
+            symbol_id = _integer(record, "id")
+            record["symbol_id"] = _raw(symbol_id)
+            record["id"] = _raw(_made_id(group_id, symbol_id))
         yield record
 
     return RowFormat("group_symbols", reshape=complete)
+
+
+def _made_id(group_id: int, symbol_id: int | None) -> int | None:
+    """None when the symbol's id cannot be part of one: the row is then refused for want of an id."""
+    if symbol_id is None or not 0 <= symbol_id < 1 << _HALF:
+        return None
+    return group_id << _HALF | symbol_id
 
 
 def commissions(group_id: int) -> RowFormat:
     """The format of one group's commissions."""
 
     def complete(record: Record) -> Iterable[Record]:
-        record.setdefault("group_id", Raw(str(group_id).encode()))
+        _default(record, "group_id", group_id)
         yield record
 
     return RowFormat("commissions", reshape=complete)
+
+
+def _default(record: Record, name: str, value: int) -> None:
+    if record.get(name, NULL) == NULL:
+        record[name] = _raw(value)
 
 
 def transactions(account_id: int, currency: str | None) -> RowFormat:
     """The format of one account's money movements; `currency` is the account's."""
 
     def translate(record: Record) -> Iterable[Record]:
+        if _integer(record, "account_id") not in (None, account_id):
+            raise ValueError("the row belongs to another account - at `$.account_id`")
         side, direction = _integer(record, "side"), _integer(record, "direction")
         amount = _amount(record, direction)
-        comment = msgspec.json.decode(record.get("comment", NULL), type=str | None)
-        reference = recognise(comment or "")
+        reference = recognise(_read(record, "comment", str) or "")
         given = record.get("currency", NULL)
         known = {
             "id": record.get("id", NULL),
-            "account_id": Raw(str(account_id).encode()),
+            "account_id": _raw(account_id),
             "side": _raw(side),
-            "direction": _raw(direction if direction is not None else int(amount < 0)),
-            "amount": Raw(f"{amount:f}".encode()),
+            "direction": _raw(int(_is_negative(amount)) if direction is None else direction),
+            "amount": Raw(amount),
             "currency": given if given != NULL else _raw(currency),
             "comment": record.get("comment", NULL),
             "reference": _raw(reference),
@@ -109,9 +127,9 @@ def transactions(account_id: int, currency: str | None) -> RowFormat:
             "created_at": record.get("created_at", NULL),
             "updated_at": record.get("updated_at", NULL),
         }
-        if _integer(record, "account_id") not in (None, account_id):
-            raise ValueError("the row belongs to another account - at `$.account_id`")
-        yield known | {name: value for name, value in record.items() if name not in known}
+        yield known | {
+            _OURS.get(name, name): value for name, value in record.items() if name in _OURS or name not in known
+        }
 
     return RowFormat("transactions", reshape=translate)
 
@@ -120,23 +138,36 @@ def _raw(value: str | int | None) -> Raw:
     return Raw(msgspec.json.encode(value))
 
 
-def _integer(record: Record, name: str) -> int | None:
-    value: int | None = msgspec.json.decode(record.get(name, NULL), type=int | None)
+T = TypeVar("T", int, str)
+
+
+def _read(record: Record, name: str, kind: type[T]) -> T | None:
+    """One field; the reason of a refusal names it."""
+    try:
+        value: T | None = msgspec.json.decode(record.get(name, NULL), type=kind | None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{error} - at `$.{name}`") from error
     return value
 
 
-def _amount(record: Record, direction: int | None) -> Decimal:
-    """Signed, money in is positive: `profit` carries a sign; `amount` does not need to, then `direction` says."""
-    for name in ("amount", "profit"):
-        token = record.get(name, NULL)
-        if token != NULL:
-            break
-    else:
-        raise ValueError("neither amount nor profit was sent")
-    try:
-        amount = Decimal(bytes(token).decode())
-    except (InvalidOperation, UnicodeDecodeError) as error:
-        raise ValueError(f"not a number - at `$.{name}`") from error
-    if name == "amount" and direction == 1:
-        return -abs(amount)
-    return amount
+def _integer(record: Record, name: str) -> int | None:
+    return _read(record, name, int)
+
+
+def _amount(record: Record, direction: int | None) -> bytes:
+    """Signed, money in is positive: `profit` carries a sign; `amount` does not need to, then `direction` says.
+
+    Only the sign is ever written anew: the digits are the platform's, and never become a number of ours.
+    """
+    name = "profit" if record.get("amount", NULL) == NULL else "amount"
+    token = bytes(record.get(name, NULL))
+    if token == b"null":
+        raise ValueError("neither amount nor profit was sent - at `$.amount`")
+    if opening(token) not in _NUMBER_BEGINS:
+        raise ValueError(f"not a number - at `$.{name}`")
+    return b"-" + token.lstrip(b"-") if name == "amount" and direction == 1 else token
+
+
+def _is_negative(number: bytes) -> bool:
+    mantissa = number.lower().partition(b"e")[0]
+    return number.startswith(b"-") and mantissa.strip(b"-0.") != b""

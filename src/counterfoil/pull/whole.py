@@ -1,0 +1,63 @@
+"""One list read whole into the mirror, and remembered, so that the same list costs nothing the next time."""
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from counterfoil.domain.errors import TransientError
+from counterfoil.domain.page import Page
+from counterfoil.domain.paging import Order
+from counterfoil.domain.priority import Priority
+from counterfoil.observe import events
+from counterfoil.platforms.base import Query
+from counterfoil.pull.reading import ROUND, ListReader
+from counterfoil.pull.run import Ask, Run
+
+
+@dataclass(slots=True)
+class WholeList:
+    """One list of the run's resource; `name` tells it from the others of that resource. `ids`: what it holds."""
+
+    run: Run
+    ask: Ask
+    name: str = ""
+    priority: Priority = Priority.NORMAL
+    ids: set[int] = field(default_factory=set)
+    reader: ListReader = field(init=False)
+    _pages: dict[bytes, Page] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.reader = self.run.list_of(self.ask, self.name, priority=self.priority)
+
+    async def read(self, *, prove: bool = False) -> None:
+        """Read it into the mirror; called again with `prove`, go on to the proof of its end."""
+        async with aclosing(self.reader.pages(prove=prove)) as pages:
+            async for page in pages:
+                self.ids.update(page.ids)
+                await self.run.keep(self.run.resource, page)
+                self._pages[page.digest] = page.remembered()
+        self.run.remember(self.name, self.reader, self._pages)
+
+    async def refuse_cap(self) -> None:
+        """Ask for the newest row when the list may have been cut off at a number of rows.
+
+        Raises:
+            TransientError: the list ends before it; the event says so.
+        """
+        if not self.ids or len(self.ids) % ROUND or self.reader.order is not Order.ASCENDING:
+            return
+        if await self._newest() <= self.ids:
+            return
+        # A row may have come just now; then it follows.
+        self.reader.ended = self.reader.proven = False
+        await self.read(prove=True)
+        if not await self._newest() <= self.ids:
+            events.emit(events.LISTING_CAPPED, rows=len(self.ids), highest_id=max(self.ids))
+            raise TransientError(
+                f"the platform lists {self.run.resource} only up to {len(self.ids)} rows: the rest is missing"
+            )
+
+    async def _newest(self) -> set[int]:
+        """The ids at the other end of the list; none where the platform cannot be asked from there."""
+        self.run.requests += 1
+        page = await self.ask(Query(limit=2, descending=True, priority=self.priority))
+        return set(page.ids) if len(page.ids) > 1 and page.ids[0] > page.ids[-1] else set()

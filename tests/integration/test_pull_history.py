@@ -1,0 +1,274 @@
+"""Histories: nothing is lost to rows that come late, share a time or a place, or move while being read."""
+
+import asyncio
+import json
+from itertools import count
+
+import pytest
+import sqlalchemy as sa
+
+from counterfoil.domain import cursor as cursors
+from counterfoil.pull import history
+from counterfoil.pull.puller import Result
+from counterfoil.store import bulk
+from support.pulling import DEALS, Meddled, bench, one_pass, said, until_done
+
+
+@pytest.fixture
+def small_overlap(monkeypatch):
+    """20 ids instead of 500, so that books of a few hundred deals reach below it."""
+    for module in (cursors, history):
+        monkeypatch.setattr(module, "OVERLAP_IDS", 20)
+
+
+# --- bugs that others shipped ---------------------------------------------------------------------------------------
+
+
+async def test_rows_stamped_like_the_newest_one_are_not_skipped(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50)
+        await one_pass(puller, "symbols", "deals")
+        it.books.clock = lambda now=it.books.now(): now
+        for _ in range(3):
+            it.books.trade()
+            await one_pass(puller, "deals")
+            assert it.differences("deals") == []
+        newest = it.rows(
+            "SELECT count(*) AS rows FROM mirror.deals GROUP BY created_at ORDER BY created_at DESC LIMIT 1"
+        )
+        assert newest[0].rows > 3
+
+
+async def test_rows_committed_late_within_the_overlap_come_with_the_next_poll(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50)
+        it.books.deal_ids.reserve(10)
+        it.books.trade(2)
+        await one_pass(puller, "symbols", "deals")
+        reserved = it.books.deal_ids.gaps[-10:]
+        it.books.deal_ids.gaps = reserved
+        assert it.books.late(5) == reserved[:5]
+        await one_pass(puller, "deals")
+        assert it.differences("deals") == []
+
+
+@pytest.mark.usefixtures("small_overlap")
+async def test_rows_committed_late_below_the_overlap_come_with_the_sweep(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50)
+        await one_pass(puller, "symbols", "deals")
+        late = it.books.late(2)
+        it.books.trade()
+        await one_pass(puller, "deals")
+        assert it.differences("deals") == [f"deals {key} is missing" for key in late]
+        await one_pass(puller, "sweep")
+        assert it.differences("deals") == []
+
+
+async def test_more_rows_of_one_time_than_fit_a_page_are_all_read(database_url):
+    async with bench(database_url, deals=20) as it:
+        it.books.clock = lambda now=it.books.now(): now
+        it.books.trade(20)
+        puller = it.puller(page_size=7)
+        await one_pass(puller, "symbols", "deals")
+        assert it.differences("deals") == []
+        it.books.trade(10)
+        await one_pass(puller, "deals")
+        assert it.differences("deals") == []
+
+
+@pytest.mark.parametrize("action", ["delete", "insert"])
+async def test_rows_are_not_skipped_when_pages_shift_while_being_read(database_url, action):
+    async with bench(database_url) as it:
+        before = set(it.books.deals.ids)
+        it.sandbox.faults.set({"kind": "shift", "action": action, "path": DEALS, "times": 8})
+        await one_pass(it.puller(page_size=30), "symbols", "deals")
+        it.sandbox.faults.clear()
+        assert {row.id for row in it.rows("SELECT id FROM mirror.deals")} >= before & set(it.books.deals.ids)
+        await one_pass(it.puller(page_size=30), "deals", "sweep")
+        assert it.differences("deals") == []
+
+
+async def test_an_endpoint_cut_off_at_a_number_of_rows_is_noticed_and_said(database_url):
+    async with bench(database_url) as it:
+        it.sandbox.faults.set({"kind": "cap", "path": DEALS, "rows": 100})
+        puller = it.puller(page_size=50)
+        with said() as lines:
+            assert await until_done(puller, "deals") is Result.FAILED
+        assert [line["rows"] for line in lines("listing.capped")] == [100]
+        it.sandbox.faults.clear()
+        assert await until_done(puller, "symbols") is Result.DONE
+        assert await until_done(puller, "deals", wait=True) is Result.DONE
+        assert it.differences("deals") == []
+
+
+async def test_an_endpoint_cut_off_beyond_half_of_its_rows_is_read_from_both_ends(database_url):
+    async with bench(database_url) as it:
+        it.sandbox.faults.set({"kind": "cap", "path": DEALS, "rows": 200})
+        puller = it.puller(page_size=50)
+        assert await one_pass(puller, "symbols", "deals") == {}
+        assert it.differences("deals") == []
+
+
+async def test_a_history_that_really_begins_above_the_watermark_is_no_cut_off_one(database_url):
+    async with bench(database_url, deals=20) as it:
+        puller = it.puller()
+        await one_pass(puller, "symbols", "deals")
+        for key in list(it.books.deals.ids):
+            it.books.delete("deals", key)
+        it.books.trade()
+        assert await one_pass(puller, "deals") == {}
+        assert len(it.differences("deals")) == 10
+
+
+# --- resuming -------------------------------------------------------------------------------------------------------
+
+
+async def stop(_page: int, _resource: str) -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.usefixtures("small_overlap")
+@pytest.mark.parametrize("pages", [1, 2, 5, 6])
+async def test_a_first_reading_that_is_cancelled_goes_on_where_it_stopped(database_url, pages):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50, ahead=1)
+        healthy = puller.reader
+        # The first request asks for the newest row alone.
+        puller.reader = Meddled(healthy, lambda n, name: stop(n, name) if n > pages + 1 else asyncio.sleep(0))
+        with pytest.raises(asyncio.CancelledError), said() as lines:
+            await puller.run("deals")
+        assert lines("pull.interrupted")
+        assert it.cursor("deals")["rows"] == (read := it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n) > 0
+        puller.reader = healthy
+        it.forget_requests()
+        await one_pass(puller, "symbols", "deals")
+        assert it.differences("deals") == []
+        assert min(starts(it.asked("deals"))) >= read - 20 - 50
+
+
+def starts(requests: list[str]) -> list[int]:
+    """The first row of each page that was asked for, ascending."""
+    queries = [dict(part.split("=") for part in request.partition("?")[2].split("&")) for request in requests]
+    return [(int(q["page"]) - 1) * int(q["limit"]) for q in queries if q["dir"] == "ASC"]
+
+
+async def test_a_first_reading_whose_database_dies_goes_on_where_it_stopped(database_url, monkeypatch):
+    async with bench(database_url) as it:
+        puller, write, writes = it.puller(page_size=50), bulk.write, count(1)
+
+        async def dying(*given):
+            if next(writes) % 4 == 0:
+                raise sa.exc.OperationalError("INSERT", {}, Exception("server closed the connection"))
+            return await write(*given)
+
+        monkeypatch.setattr(bulk, "write", dying)
+        monkeypatch.setattr(history, "OVERLAP_IDS", 20)
+        lost = 0
+        for _ in range(20):
+            try:
+                if await puller.run("deals") is Result.DONE:
+                    break
+            except sa.exc.OperationalError:
+                lost += 1
+        monkeypatch.undo()
+        await one_pass(puller, "symbols")
+        assert lost > 1
+        assert it.differences("deals") == []
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+async def test_a_first_reading_in_slices_of_no_time_ends_and_is_exact(database_url, ahead):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50, ahead=ahead, slice=0.0)
+        await one_pass(puller, "symbols", "positions", "orders", "deals", "sweep")
+        assert it.differences("positions", "orders", "deals") == []
+
+
+async def test_a_page_and_the_cursor_that_covers_it_are_written_together(database_url, monkeypatch):
+    async with bench(database_url) as it:
+        puller, write, writes = it.puller(page_size=50, ahead=1), bulk.write, count(1)
+
+        async def late_failure(*given):
+            written = await write(*given)
+            if next(writes) == 3:
+                raise ValueError("after the rows, before the cursor")
+            return written
+
+        monkeypatch.setattr(bulk, "write", late_failure)
+        assert await puller.run("deals") is Result.FAILED
+        assert it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n == it.cursor("deals")["rows"]
+
+
+# --- catching up ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("small_overlap")
+@pytest.mark.parametrize("slice_", [0.0, 1_000.0])
+async def test_after_a_long_downtime_it_goes_forward_from_the_overlap_and_polls_are_cheap_again(
+    database_url, monkeypatch, slice_
+):
+    monkeypatch.setattr(history, "LONGEST_WAY_BACK", 2)
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=40, slice=slice_)
+        await one_pass(puller, "symbols", "deals")
+        it.books.trade(60)
+        it.forget_requests()
+        assert await puller.run("deals") is Result.MORE
+        assert it.cursor("deals")["begun"] is False
+        assert await until_done(puller, "deals") is Result.DONE
+        assert it.differences("deals") == []
+        first_look = [start for start in starts(it.asked("deals")) if start < 240]
+        assert len(first_look) < 12
+        it.forget_requests()
+        # Ten minutes have not passed for any of the new deals, so that all of them are the overlap.
+        monkeypatch.setattr(cursors, "OVERLAP_TIME", cursors.OVERLAP_TIME * 0)
+        await one_pass(puller, "deals")
+        assert len(it.asked("deals")) == 1
+
+
+async def test_a_platform_that_only_lists_upwards_is_read_upwards_and_it_is_said_once(database_url):
+    async with bench(database_url, deals=120) as it:
+        puller = it.puller(page_size=50)
+        healthy = puller.reader
+        puller.reader = Upwards(healthy)
+        with said() as lines:
+            await one_pass(puller, "symbols", "deals")
+            for _ in range(3):
+                it.books.trade(2)
+                await one_pass(puller, "deals")
+                assert it.differences("deals") == []
+        assert len(lines("platform.unexpected")) == 1
+
+
+class Upwards:
+    """A reader of a platform that ignores `dir`."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+    async def page(self, resource, query):
+        return await self._reader.page(resource, type(query)(page=query.page, limit=query.limit))
+
+
+async def test_a_platform_that_only_lists_downwards_is_mirrored_all_the_same(database_url):
+    async with bench(database_url, deals=120) as it:
+        it.sandbox.faults.set({"kind": "ignore_sort"})
+        puller = it.puller(page_size=50, slice=0.0)
+        for _ in range(3):
+            await one_pass(puller, "symbols", "clients", "accounts", "deals")
+            assert it.differences("clients", "accounts", "deals") == []
+            it.books.trade()
+
+
+async def test_the_cursor_of_a_poll_that_finds_nothing_does_not_move(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "deals", "positions", "orders")
+        await one_pass(puller, "deals", "positions", "orders")
+        before = [json.dumps(it.cursor(name)) for name in ("deals", "positions_history", "orders_history")]
+        await one_pass(puller, "deals", "positions", "orders")
+        assert [json.dumps(it.cursor(name)) for name in ("deals", "positions_history", "orders_history")] == before
