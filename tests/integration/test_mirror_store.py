@@ -207,7 +207,7 @@ async def test_accounts_never_asked_come_first_and_then_those_whose_money_moved(
     first, second, third = await accounts.accounts_to_ask()
     assert (first.balance, first.credit, first.currency, first.asked_before) == (Decimal(5), Decimal(0), "EUR", False)
     for known in (second, third):
-        await accounts.asked(known, Page(columns=()))
+        await accounts.asked([known], Page(columns=()))
     await accounts.write("accounts", page(account(2, "5.01"), account(3, credit="1")))
     assert [(found.id, found.asked_before) for found in await accounts.accounts_to_ask()] == [
         (1, False),
@@ -218,7 +218,7 @@ async def test_accounts_never_asked_come_first_and_then_those_whose_money_moved(
 
 async def test_an_account_whose_money_did_not_move_is_asked_only_with_everyone(accounts):
     for known in await accounts.accounts_to_ask():
-        await accounts.asked(known, Page(columns=()))
+        await accounts.asked([known], Page(columns=()))
     await accounts.write("accounts", page(*(account(number, "5.0") for number in (1, 2, 3))))
     assert await accounts.accounts_to_ask() == []
     assert [found.id for found in await accounts.accounts_to_ask(everyone=True)] == [1, 2, 3]
@@ -227,7 +227,7 @@ async def test_an_account_whose_money_did_not_move_is_asked_only_with_everyone(a
 async def test_money_that_moves_while_an_account_is_asked_makes_it_asked_again(accounts):
     (known, *_) = await accounts.accounts_to_ask()
     await accounts.write("accounts", page(account(1, "9")))
-    await accounts.asked(known, Page(columns=()))
+    await accounts.asked([known], Page(columns=()))
     assert 1 in [found.id for found in await accounts.accounts_to_ask()]
 
 
@@ -238,7 +238,7 @@ async def test_deleted_accounts_are_not_asked(accounts):
 
 async def test_the_slow_round_takes_those_asked_longest_ago(database, accounts):
     for known in await accounts.accounts_to_ask():
-        await accounts.asked(known, Page(columns=()))
+        await accounts.asked([known], Page(columns=()))
     await query(
         database, "UPDATE counterfoil.asked SET asked_at = now() - interval '3 h' * (4 - account_id) + interval '1 h'"
     )
@@ -250,12 +250,12 @@ async def test_the_slow_round_takes_those_asked_longest_ago(database, accounts):
 async def test_transactions_and_that_they_were_asked_for_are_kept_together(database, accounts):
     (known, *_) = await accounts.accounts_to_ask()
     movements = page({"id": 5, "account_id": 1, "amount": b"5.00"}, rejected=[Rejected("6", "wrong", "body")])
-    written = await accounts.asked(known, movements)
+    written = await accounts.asked([known], movements)
     assert (written.inserted, written.quarantined) == (1, 1)
     await write(database, "transactions", {"id": -1, "account_id": 1, "origin": "inferred"})
-    assert await accounts.transaction_ids(1) == {5}
+    assert await accounts.transaction_ids([1]) == {1: {5}}
     await accounts.tombstone("transactions", [5])
-    assert await accounts.transaction_ids(1) == set()
+    assert await accounts.transaction_ids([1]) == {}
 
 
 # --- never without the lease ------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ WRITING = {
     "present": lambda mirror: mirror.present("positions", [1]),
     "settle": lambda mirror: mirror.settle("positions", after_looks=1),
     "tombstone": lambda mirror: mirror.tombstone("positions", [1]),
-    "asked": lambda mirror: mirror.asked(ACCOUNT, page({"id": 5, "account_id": 1})),
+    "asked": lambda mirror: mirror.asked([ACCOUNT], page({"id": 5, "account_id": 1})),
 }
 ACCOUNT = None
 EVERYTHING = """

@@ -7,6 +7,7 @@ asked. That misses movements that cancel each other out between two polls; a slo
 import asyncio
 import math
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 
 from counterfoil.domain.errors import PausedError, PermanentError, TransientError
@@ -23,6 +24,25 @@ TABLE = "transactions"
 _SHARED = "accounts"
 # Accounts whose history cannot be read; with more of them the platform is to blame, and the run ends.
 MOST_UNREADABLE = 10
+# Accounts whose answers are written in one transaction, as a multiple of the requests under way at once.
+TOGETHER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What to ask of an account; `known`: its transactions that the mirror holds; `whole`: all, not only the newest."""
+
+    account: Account
+    known: set[int]
+    priority: Priority
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    question: _Question
+    page: Page
+    proven: bool
 
 
 async def pull(run: Run) -> None:
@@ -50,60 +70,82 @@ async def _due(run: Run) -> list[Account]:
 
 
 async def _ask_all(run: Run, accounts: list[Account], priority: Priority, unreadable: list[Exception]) -> None:
-    """Several accounts at once, as many as may be under way; not complete when the time is over."""
+    """Some accounts together, whose answers share one transaction; not complete when the time is over."""
     whole = run.full or priority is Priority.SWEEP
-    for at in range(0, len(accounts), run.pace.ahead):
+    together = run.pace.ahead * TOGETHER
+    for at in range(0, len(accounts), together):
         if at and run.out_of_time and not run.full:
             run.complete = False
             return
-        some = accounts[at : at + run.pace.ahead]
-        try:
-            async with asyncio.TaskGroup() as together:
-                for account in some:
-                    together.create_task(_ask_one(run, account, priority, unreadable, whole=whole))
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
+        some = accounts[at : at + together]
+        await _keep(run, await _ask_together(run, some, priority, unreadable, whole=whole))
         run.progress(at + len(some), len(accounts))
 
 
-async def _ask_one(run: Run, account: Account, priority: Priority, unreadable: list[Exception], *, whole: bool) -> None:
+async def _ask_together(
+    run: Run, some: list[Account], priority: Priority, unreadable: list[Exception], *, whole: bool
+) -> list[_Answer]:
+    known = await run.mirror.transaction_ids([account.id for account in some if account.asked_before])
+    places = asyncio.Semaphore(run.pace.ahead)
+
+    async def ask(account: Account) -> _Answer | None:
+        async with places:
+            return await _ask_one(run, _Question(account, known[account.id], priority, whole), unreadable)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(account)) for account in some]
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [answer for task in tasks if (answer := task.result()) is not None]
+
+
+async def _ask_one(run: Run, question: _Question, unreadable: list[Exception]) -> _Answer | None:
     """One account; what goes wrong with its history alone is noted, so that the others are asked all the same."""
     try:
-        await _read(run, account, priority, whole=whole)
+        return await _read(run, question)
     except PausedError:
         raise
     except (PermanentError, TransientError) as error:
         # An account that is gone gets its tombstone with the accounts, and is not asked any more.
         if isinstance(error, PermanentError) and error.status in (404, 410):
-            return
+            return None
         unreadable.append(error)
         if len(unreadable) > MOST_UNREADABLE:
             raise
+        return None
 
 
-async def _read(run: Run, account: Account, priority: Priority, *, whole: bool) -> None:
+async def _read(run: Run, question: _Question) -> _Answer:
     """All transactions of an account, or the newest down to one that is known."""
-    known = await run.mirror.transaction_ids(account.id) if account.asked_before else set()
-    reader = run.list_of(_of_account(run, account), _SHARED, priority=priority, order=Order.DESCENDING)
+    ask = _of_account(run, question.account)
+    reader = run.list_of(ask, _SHARED, priority=question.priority, order=Order.DESCENDING)
     reader.ahead, reader.expected, reader.end = 1, None, None
     everything = Page(columns=())
-    async with aclosing(reader.pages(prove=whole and bool(known))) as pages:
+    async with aclosing(reader.pages(prove=question.whole and bool(question.known))) as pages:
         async for page in pages:
             _append(everything, page)
-            if not whole and known.intersection(page.ids):
+            if not question.whole and question.known.intersection(page.ids):
                 break
     run.memory.lists[_SHARED] = Listed(capacity=max(reader.capacity, run.memory.listed(_SHARED).capacity))
-    run.count(everything, await run.mirror.asked(account, everything))
-    if whole and known:
-        await _compare(run, known, everything, proven=reader.proven)
+    return _Answer(question, everything, reader.proven)
 
 
-async def _compare(run: Run, known: set[int], everything: Page, *, proven: bool) -> None:
-    """Note what an account's complete history lacks; it is judged when all accounts have been asked."""
-    await run.mirror.present(TABLE, everything.ids)
-    gone = known.difference(everything.ids)
-    if gone and proven:
-        await run.mirror.missed(TABLE, gone)
+async def _keep(run: Run, answers: list[_Answer]) -> None:
+    """Write what some accounts answered, that they were asked, and what their complete histories lack."""
+    everything = Page(columns=())
+    for answer in answers:
+        _append(everything, answer.page)
+    run.count(everything, await run.mirror.asked([answer.question.account for answer in answers], everything))
+    compared = [answer for answer in answers if answer.question.whole and answer.question.known]
+    if compared:
+        await run.mirror.present(TABLE, everything.ids)
+        gone = {
+            row for answer in compared if answer.proven for row in answer.question.known.difference(answer.page.ids)
+        }
+        if gone:
+            # Judged when all accounts have been asked.
+            await run.mirror.missed(TABLE, gone)
 
 
 async def _judge(run: Run) -> None:
@@ -122,7 +164,7 @@ def _of_account(run: Run, account: Account) -> Ask:
 
 
 def _append(whole: Page, part: Page) -> None:
-    whole.columns = part.columns
+    whole.columns = part.columns or whole.columns
     whole.rows += part.rows
     whole.ids += part.ids
     whole.lines += part.lines

@@ -22,10 +22,8 @@ from counterfoil.store.engine import driver
 VERSION_LOCK = 0x76657273  # 'vers'
 
 BODY_LIMIT = 65_536  # bytes of a record's text that are kept
-_REFUSALS = (
-    "22",
-    "54",
-)  # classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold
+# Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
+_REFUSALS = ("22", "54")
 # Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
 _QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
 _COLUMN = re.compile(r"\bcolumn (\w+)")
@@ -248,15 +246,13 @@ async def quarantine(
     by_fingerprint = {_fingerprint(record): record for record in rejected}
     if not by_fingerprint:
         return ()
-    # Sorted, so that two writers with the same records do not wait for each other.
-    ordered = sorted(by_fingerprint.items())
     rows = {
         "platform": platform,
         "resource": resource,
-        "fingerprints": [fingerprint for fingerprint, _ in ordered],
-        "record_ids": [None if record.record_id is None else _storable(record.record_id) for _, record in ordered],
-        "reasons": [_storable(record.reason) for _, record in ordered],
-        "bodies": [_storable(record.body) for _, record in ordered],
+        "fingerprints": list(by_fingerprint),
+        "record_ids": [record.record_id and _storable(record.record_id) for record in by_fingerprint.values()],
+        "reasons": [_storable(record.reason) for record in by_fingerprint.values()],
+        "bodies": [_storable(record.body) for record in by_fingerprint.values()],
     }
     kept = set((await connection.scalars(_QUARANTINE, rows)).all())
     return tuple(record for fingerprint, record in by_fingerprint.items() if fingerprint in kept)
@@ -271,7 +267,8 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\\0").encode(errors="backslashreplace")[:BODY_LIMIT].decode(errors="ignore")
 
 
-# Those that are there already are left out beforehand: even a conflict that does nothing draws an id, and writes.
+# Those that are there already are left out beforehand: even a conflict that does nothing draws an id, and writes. In order,
+# so that two who bring the same records never each wait for the other.
 _QUARANTINE = sa.text("""
     INSERT INTO counterfoil.quarantine (platform, resource, record_id, reason, body, fingerprint)
     SELECT :platform, :resource, r.record_id, r.reason, r.body, r.fingerprint

@@ -1,5 +1,6 @@
 """The mirror of one platform, as one run of one resource writes it: every write proves that the run still holds its lease."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -177,18 +178,27 @@ class Mirror:
             given = {"platform": self.platform, "limit": limit, "older": older_than}
             return [Account(*row) for row in await connection.execute(_DUE, given)]
 
-    async def transaction_ids(self, account_id: int) -> set[int]:
-        """The platform's transactions of an account that the mirror holds."""
-        async with transaction(self._engine) as connection:
-            given = {"platform": self.platform, "account": account_id}
-            return set((await connection.scalars(_TRANSACTIONS, given)).all())
+    async def transaction_ids(self, accounts: Sequence[int]) -> defaultdict[int, set[int]]:
+        """The platform's transactions that the mirror holds, by account."""
+        found: defaultdict[int, set[int]] = defaultdict(set)
+        if accounts:
+            async with transaction(self._engine) as connection:
+                given = {"platform": self.platform, "accounts": list(accounts)}
+                for row in await connection.execute(_TRANSACTIONS, given):
+                    found[row.account_id].add(row.id)
+        return found
 
-    async def asked(self, account: Account, page: Page) -> Written:
-        """Keep an account's transactions, and that it was asked, in one transaction."""
+    async def asked(self, accounts: Sequence[Account], page: Page) -> Written:
+        """Keep the transactions of some accounts, and that these were asked, in one transaction."""
+        if not accounts:
+            return Written()
         async with self._writing() as connection:
             written = await bulk.write(connection, self.platform, "transactions", page)
-            given = {"platform": self.platform, "account": account.id}
-            await connection.execute(_ASKED, {**given, "balance": account.balance, "credit": account.credit})
+            given = [
+                {"platform": self.platform, "account": account.id, "balance": account.balance, "credit": account.credit}
+                for account in accounts
+            ]
+            await connection.execute(_ASKED, given)
         return written
 
 
@@ -231,8 +241,8 @@ _TO_ASK = sa.text(f"""
 """)
 _DUE = sa.text(f"{_ACCOUNT} AND k.asked_at < now() - CAST(:older AS interval) ORDER BY k.asked_at LIMIT :limit")
 _TRANSACTIONS = sa.text("""
-    SELECT id FROM mirror.transactions
-    WHERE platform = :platform AND account_id = :account AND id >= 0 AND deleted_at IS NULL
+    SELECT account_id, id FROM mirror.transactions
+    WHERE platform = :platform AND account_id = ANY(CAST(:accounts AS bigint[])) AND id >= 0 AND deleted_at IS NULL
 """)
 _ASKED = sa.text("""
     INSERT INTO counterfoil.asked (platform, account_id, balance, credit, asked_at)
