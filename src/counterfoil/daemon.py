@@ -162,9 +162,9 @@ class Daemon:
             except Unreachable as again:
                 error = again
             else:
-                break
-        self._lost = None
-        events.emit(events.DATABASE_RECOVERED, seconds=round(time.monotonic() - started, 3))
+                self._lost = None
+                events.emit(events.DATABASE_RECOVERED, seconds=round(time.monotonic() - started, 3))
+                return
 
     # --- settings -------------------------------------------------------------------------------------------------
 

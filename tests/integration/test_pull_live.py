@@ -29,7 +29,7 @@ def missed(it: Bench) -> list[tuple[int, int, str]]:
 
 async def pulled(it: Bench, **options):
     """A replica that has read everything once."""
-    puller = it.puller(**{"page_size": 20, **options})
+    puller = it.puller(**{"page_size": 100, **options})
     assert await one_pass(puller, *PULLED) == {}
     return puller
 
@@ -61,8 +61,8 @@ async def test_a_position_of_old_that_closes_is_looked_up_by_its_id(database_url
 @pytest.mark.parametrize("limit", [20, 12])
 async def test_where_closed_positions_have_no_answer_by_id_the_history_is_halved(database_url, limit):
     async with bench(database_url) as it:
-        puller = await pulled(it)
         it.sandbox.faults.set([{"kind": "hide_closed"}, {"kind": "ignore_limit", "limit": limit}])
+        puller = await pulled(it, page_size=20)
         for key in it.books.positions.ids[:3]:
             it.books.close_position(it.books.positions.rows[key])
         it.forget_requests()
@@ -72,13 +72,14 @@ async def test_where_closed_positions_have_no_answer_by_id_the_history_is_halved
         assert missed(it) == []
 
 
-async def test_a_position_that_is_nowhere_stays_open_and_is_said_until_it_is_settled(database_url):
+async def test_a_position_that_is_nowhere_stays_open_and_is_said_until_it_is_settled(database_url, monkeypatch):
+    monkeypatch.setattr(live, "LOOKS", 2)
     async with bench(database_url) as it:
         puller = await pulled(it)
         gone = it.books.positions.ids[0]
         it.books.delete("positions", gone)
         with said() as lines:
-            for _ in range(live.LOOKS + 2):
+            for _ in range(live.LOOKS + 1):
                 await one_pass(puller, "positions")
         assert [(line["record_id"], line["looks"]) for line in lines("position.unresolved")] == [
             (gone, looks) for looks in range(1, live.LOOKS + 1)

@@ -102,7 +102,7 @@ class Bench:
 @asynccontextmanager
 async def bench(url: str, **options: Any) -> AsyncIterator[Bench]:
     """A running sandbox with small books, and a migrated database."""
-    small = {"clients": 12, "accounts": 24, "deals": 300, "seed": 7}
+    small = {"clients": 12, "accounts": 20, "deals": 160, "seed": 7}
     sandbox = Sandbox(SandboxOptions(**{**small, **options}))
     await sandbox.start()
     made = Bench(url, sandbox)

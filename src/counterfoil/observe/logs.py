@@ -75,6 +75,8 @@ def _route_libraries() -> None:
     # The handler's own level holds even where somebody lowered that of a library's logger.
     root.addHandler(_LibraryHandler(logging.WARNING))
     root.setLevel(logging.WARNING)
+    # A tick that finds the one before it still at work is left out: that is meant, and no warning.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

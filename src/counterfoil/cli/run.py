@@ -1,0 +1,31 @@
+"""`counterfoil run` and `counterfoil migrate`."""
+
+from pathlib import Path
+
+import click
+
+from counterfoil import assembly, daemon, settings
+from counterfoil.cli.options import DONE, config_option
+from counterfoil.store import migrations
+
+
+@click.command()
+@config_option
+def run(file: Path) -> int:
+    """Run the daemon until a signal ends it."""
+    return daemon.run(lambda: settings.load(file))
+
+
+@click.command()
+@config_option
+@click.option("--sql", is_flag=True, help="Print the SQL instead of running it.")
+def migrate(file: Path, *, sql: bool) -> int:
+    """Bring the database schema to the newest revision."""
+    loaded = settings.load(file)
+    if sql:
+        click.echo(migrations.upgrade_sql(), nl=False)
+        return DONE
+    with assembly.database(loaded.database, join=True) as url:
+        before, after = migrations.upgrade(url)
+    click.echo(f"schema at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
+    return DONE

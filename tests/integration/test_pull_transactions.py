@@ -1,0 +1,189 @@
+"""Transactions: asked account by account, only where money moved, and in the end of everyone."""
+
+from datetime import timedelta
+
+import pytest
+
+from counterfoil.pull.puller import Result
+from support.pulling import EVERY, INTERVALS, Bench, bench, one_pass, said, until_done
+
+OF = "transactions/history"
+
+
+def accounts_asked(it: Bench) -> list[int]:
+    """The accounts whose history was asked for since the journal was cleared, in ascending order."""
+    return sorted(int(path.split("/")[5]) for path in it.asked(OF))
+
+
+async def pulled(it: Bench, **options):
+    """A replica that has read everything once."""
+    puller = it.puller(**options)
+    assert await one_pass(puller, "accounts", "transactions") == {}
+    it.forget_requests()
+    return puller
+
+
+async def test_every_account_is_asked_once_and_then_nobody(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == it.books.accounts.ids
+        assert it.differences("transactions") == []
+        it.forget_requests()
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == []
+
+
+async def test_only_accounts_whose_money_moved_are_asked(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        moved, credited = it.books.accounts.ids[2:4]
+        it.books.move_money(it.books.accounts.rows[moved], 12_345, 2, "card")
+        it.books.move_money(it.books.accounts.rows[credited], 500, 3, "bonus")
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == [moved, credited]
+        assert it.differences("transactions") == []
+
+
+async def test_our_own_reference_in_the_comment_is_recognised_when_it_comes_back(database_url):
+    async with bench(database_url) as it:
+        account = it.books.accounts.rows[it.books.accounts.ids[0]]
+        ours = it.books.move_money(account, 10_000, 2, "cf-abc234def567").id
+        theirs = it.books.move_money(account, 10_000, 2, "scf-abc234def567").id
+        await pulled(it)
+        rows = it.rows(
+            "SELECT origin, reference FROM mirror.transactions WHERE id = ANY(%s) ORDER BY id", [ours, theirs]
+        )
+        assert [tuple(row) for row in rows] == [("counterfoil", "cf-abc234def567"), ("platform", None)]
+
+
+async def test_movements_that_cancel_each_other_out_are_found_by_the_slow_round(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        account = it.books.accounts.rows[it.books.accounts.ids[0]]
+        for amount in (5_000, -5_000):
+            it.books.move_money(account, amount, 2, "in and out")
+        await one_pass(puller, "accounts", "transactions")
+        assert len(it.differences("transactions")) == 2
+        age(it, hours=24)
+        for _ in range(len(it.books.accounts)):
+            await one_pass(puller, "transactions")
+        assert it.differences("transactions") == []
+
+
+def age(it: Bench, *, hours: float) -> None:
+    """Let time pass for what was asked and noticed so far."""
+    for table, column in (("asked", "asked_at"), ("vanished", "noticed_at")):
+        it.rows(f"UPDATE counterfoil.{table} SET {column} = {column} - %s RETURNING 1", timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(("polls", "length"), [(5, 5), (5, 100), (40, 40)])
+async def test_the_slow_round_asks_everyone_within_its_length_and_hardly_anybody_twice(database_url, polls, length):
+    """Time goes on by one interval a poll; a round is so many intervals long."""
+    async with bench(database_url) as it:
+        puller = await pulled(it, intervals={**INTERVALS, "sweep": EVERY * length})
+        asked = []
+        for _ in range(length if length < 100 else polls):
+            age(it, hours=EVERY / timedelta(hours=1))
+            await one_pass(puller, "transactions")
+        asked = accounts_asked(it)
+        if length == 100:
+            assert asked == []
+        else:
+            assert set(asked) == set(it.books.accounts.ids)
+            assert len(asked) <= len(it.books.accounts) * 1.3
+
+
+async def test_a_plain_sync_has_no_slow_round_and_a_full_one_asks_everyone(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        age(it, hours=1_000)
+        await one_pass(puller, "transactions", wait=True)
+        assert accounts_asked(it) == []
+        await one_pass(puller, "transactions", wait=True, full=True)
+        assert sorted(set(accounts_asked(it))) == it.books.accounts.ids
+
+
+async def test_only_the_newest_pages_of_an_account_are_read_down_to_one_that_is_known(database_url):
+    async with bench(database_url) as it:
+        account = it.books.accounts.rows[it.books.accounts.ids[0]]
+        for _ in range(40):
+            it.books.move_money(account, 100, 2, "drip")
+        puller = await pulled(it, page_size=15)
+        assert it.differences("transactions") == []
+        it.books.move_money(account, 100, 2, "drip")
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+async def test_a_transaction_that_is_gone_gets_its_tombstone_by_a_full_pass(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        gone = it.books.transactions.ids[0]
+        it.books.delete("transactions", gone)
+        await one_pass(puller, "accounts", "transactions")
+        assert it.differences("transactions") == [f"transactions {gone} is not in the books"]
+        await one_pass(puller, "transactions", full=True)
+        assert it.differences("transactions") == []
+
+
+async def test_a_transaction_that_comes_back_is_not_missed_any_more(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        hidden = it.books.transactions.ids[-1]
+        owner = it.books.transactions.rows[hidden].account_id
+        it.books.transactions_of[owner].remove(hidden)
+        age(it, hours=30)
+        for _ in range(2):
+            await one_pass(puller, "transactions")
+            age(it, hours=13)
+        it.books.transactions_of[owner].append(hidden)
+        age(it, hours=30)
+        for _ in range(len(it.books.accounts)):
+            await one_pass(puller, "transactions")
+        assert it.differences("transactions") == []
+
+
+async def test_one_account_whose_history_cannot_be_read_keeps_nobody_else_waiting(database_url):
+    async with bench(database_url) as it:
+        sick = it.books.accounts.ids[0]
+        it.sandbox.faults.set({"kind": "html", "path": f"/accounts/{sick}/transactions"})
+        puller = it.puller(ahead=1)
+        await one_pass(puller, "accounts")
+        with said() as lines:
+            assert await until_done(puller, "transactions") is Result.FAILED
+        assert len(lines("pull.failed")) == 1
+        owners = {it.books.transactions.rows[key].account_id for key in it.books.transactions.ids}
+        mirrored = {row.account_id for row in it.rows("SELECT account_id FROM mirror.transactions")}
+        assert mirrored == owners - {sick}
+        it.sandbox.faults.clear()
+        assert await until_done(puller, "transactions", wait=True) is Result.DONE
+        assert it.differences("transactions") == []
+
+
+async def test_a_platform_of_which_no_history_can_be_read_is_not_asked_for_all_of_them(database_url):
+    async with bench(database_url) as it:
+        it.sandbox.faults.set({"kind": "html", "path": OF})
+        puller = it.puller(ahead=1)
+        await one_pass(puller, "accounts")
+        assert await until_done(puller, "transactions") is Result.FAILED
+        assert len(accounts_asked(it)) < len(it.books.accounts)
+
+
+async def test_an_account_that_is_gone_since_it_was_mirrored_stops_nobody(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "accounts")
+        it.books.accounts.remove(it.books.accounts.ids[0])
+        assert await one_pass(puller, "transactions") == {}
+
+
+async def test_a_long_round_of_asking_makes_room_and_goes_on(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller(ahead=4, slice=0.0)
+        await one_pass(puller, "accounts")
+        assert await puller.run("transactions") is Result.MORE
+        assert await until_done(puller, "transactions") is Result.DONE
+        assert it.differences("transactions") == []
+        assert accounts_asked(it) == it.books.accounts.ids
