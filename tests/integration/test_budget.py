@@ -7,15 +7,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.store import Unreachable, budget
 from counterfoil.store.budget import Breaker, Limits, SharedBudget
+from counterfoil.store.engine import transaction
 from support.proxy import Proxy
-from support.store import connected, query, until, value
+from support.store import connected, query, until, until_blocked, value
 from support.store_budget import LIMITS, RECORD, greedy
 
 MONEY, PROBE, OPEN, NORMAL, SWEEP = Priority
@@ -159,6 +160,28 @@ async def test_no_more_requests_are_under_way_than_allowed(database, process):
     assert granted(await here._take(NORMAL))
     assert granted(await there._take(NORMAL))
     assert not granted(await here._take(MONEY))
+
+
+async def test_two_who_ask_at_once_do_not_get_the_same_token(database, process):
+    here, there = process(per_second=SLOW, burst=1), process(per_second=SLOW, burst=1)
+    await fill(database)
+    taking, go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slow(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with transaction(engine) as connection:
+            yield connection
+            taking.set()
+            await go_on.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "transaction", slow)
+        first = asyncio.create_task(here._take(NORMAL))
+        await taking.wait()
+    second = asyncio.create_task(there._take(NORMAL))
+    await until_blocked(database)
+    go_on.set()
+    assert [granted(await first), granted(await second)] == [True, False]
 
 
 async def test_the_place_of_a_process_that_died_is_free_again_after_a_while(database, process):

@@ -89,6 +89,7 @@ async def test_renamed_symbols_are_told_once_they_are_committed(database, monkey
     monkeypatch.setattr(events, "emit", lambda event, **fields: said.append((event.name, fields)))
     symbols = await mirror_of(database, "symbols")
     await symbols.write("symbols", page({"id": 1, "symbol": "A"}, {"id": 2, "symbol": "B"}))
+    await symbols.write("symbols", page({"id": 1, "symbol": "A", "digits": 5}, {"id": 2, "symbol": "B"}))
     assert said == []
     await symbols.write("symbols", page({"id": 1, "symbol": "A.x"}, {"id": 2, "symbol": "B"}))
     assert said == [("symbols.renamed", {"platform": "live", "count": 1})]

@@ -122,11 +122,15 @@ async def _read(run: Run, question: _Question) -> _Answer:
     reader = run.list_of(ask, _SHARED, priority=question.priority, order=Order.DESCENDING)
     reader.ahead, reader.expected, reader.end = 1, None, None
     everything = Page(columns=())
-    async with aclosing(reader.pages(prove=question.whole and bool(question.known))) as pages:
+    async with aclosing(reader.pages()) as pages:
         async for page in pages:
             _append(everything, page)
             if not question.whole and question.known.intersection(page.ids):
                 break
+    if question.whole and not question.known.issubset(everything.ids):
+        async with aclosing(reader.pages(prove=True)) as pages:
+            async for page in pages:
+                _append(everything, page)
     run.memory.lists[_SHARED] = Listed(capacity=max(reader.capacity, run.memory.listed(_SHARED).capacity))
     return _Answer(question, everything, reader.proven)
 

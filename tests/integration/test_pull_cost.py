@@ -1,0 +1,100 @@
+"""Cost follows change: what a poll asks and writes when there is nothing, or one thing, to find."""
+
+import pytest
+
+from support.pulling import POLLED, Bench, bench, one_pass
+
+
+def counted(it: Bench) -> dict[str, int]:
+    """Requests by list since the journal was cleared."""
+    counts: dict[str, int] = {}
+    for request in it.asked():
+        name = request.partition("?")[0].removeprefix("/api/v1/").partition("/")[2]
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def written(it: Bench) -> list[tuple[str, int]]:
+    """Rows inserted, updated or deleted so far in each table of the mirror, as PostgreSQL counts them."""
+    rows = it.rows(
+        "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del AS n FROM pg_stat_user_tables WHERE schemaname = 'mirror'"
+        " ORDER BY relname"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_poll_of_everything_that_finds_nothing_writes_nothing_and_asks_each_list_once(database_url):
+    async with bench(database_url, clients=57, accounts=123, deals=1_300) as it:
+        puller = it.puller(page_size=500)
+        for _ in range(2):
+            await one_pass(puller)
+        for engine in {p.runs.engine for p in it.pullers}:
+            await engine.dispose()  # a server process reports what it did when it ends, at the latest
+        it.forget_requests()
+        before = (written(it), it.versions(), it.rows("SELECT * FROM counterfoil.cursors ORDER BY resource"))
+        assert await one_pass(puller) == {}
+        for engine in {p.runs.engine for p in it.pullers}:
+            await engine.dispose()
+        assert (written(it), it.versions(), it.rows("SELECT * FROM counterfoil.cursors ORDER BY resource")) == before
+        counts = counted(it)
+        per_group = {name: n for name, n in counts.items() if name.startswith("groups/")}
+        assert set(per_group.values()) == {1}
+        assert {name: n for name, n in counts.items() if name not in per_group} == {
+            "groups": 1, "symbols": 1, "clients": 1, "accounts": 1, "positions": 1, "orders": 1, "deals": 1,
+            "positions/history": 1, "orders/history": 1,
+        }  # fmt: skip
+
+
+async def test_accounts_cost_their_pages_and_nothing_more(database_url):
+    async with bench(database_url, clients=5, accounts=320, deals=0) as it:
+        puller = it.puller(page_size=100, ahead=4)
+        await one_pass(puller, "accounts")
+        it.forget_requests()
+        await one_pass(puller, "accounts")
+        assert len(it.asked()) == 4
+
+
+async def test_an_unchanged_page_is_not_even_sent_to_the_database(database_url, monkeypatch):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, *POLLED)
+        pages = []
+        monkeypatch.setattr("counterfoil.store.bulk.write", lambda *given: pages.append(given))
+        assert await one_pass(puller, *POLLED) == {}
+        assert pages == []
+
+
+@pytest.mark.parametrize("table", ["clients", "accounts", "deals", "symbols"])
+async def test_one_row_that_changed_is_one_row_written(database_url, table):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "symbols", table)
+        before = it.versions()
+        it.books.touch(table, it.books.table(table).ids[-2])
+        await one_pass(puller, table)
+        assert it.versions() == before + 1
+        assert it.differences(table) == []
+
+
+async def test_a_new_deal_costs_one_page(database_url):
+    async with bench(database_url, deals=1_200) as it:
+        puller = it.puller(page_size=500)
+        await one_pass(puller, "deals")
+        it.forget_requests()
+        it.books.late(0)
+        account = it.books.accounts.rows[it.books.accounts.ids[0]]
+        it.books.move_money(account, 100, 2, "")
+        await one_pass(puller, "deals")
+        # One page is not the whole overlap any more: the new row takes a place in it.
+        assert len(it.asked()) <= 2
+
+
+async def test_a_first_reading_asks_for_no_page_behind_the_end(database_url):
+    async with bench(database_url, deals=170) as it:
+        await one_pass(it.puller(page_size=50, ahead=6), "deals")
+        starts = [
+            (int(query["page"]) - 1) * int(query["limit"])
+            for query in (dict(p.split("=") for p in path.partition("?")[2].split("&")) for path in it.asked())
+        ]
+        assert max(starts) < 170 + 50 * 3
+        assert len([start for start in starts if start >= 170]) <= 2
