@@ -233,6 +233,8 @@ def opening(token: bytes | Raw) -> bytes:
 def _cut(token: bytes | Raw) -> bytes:
     """A time without what is finer than microseconds: cut, never rounded."""
     text = bytes(token)
+    if len(text) <= _MICROSECONDS:
+        return text
     # The usual form, without the cost of a search.
     if text[_POINT : _POINT + 1] == b"." and text[-2:] == b'Z"':
         return text[: _MICROSECONDS - 2] + b'Z"'
