@@ -26,7 +26,7 @@ from support.platform_truth import differences
 PLATFORM = "live"
 POLLED = ORDER[:-1]
 EVERY = timedelta(minutes=1)
-INTERVALS = {name: EVERY for name in POLLED} | {"sweep": timedelta(days=1)}
+INTERVALS = dict.fromkeys(POLLED, EVERY) | {"sweep": timedelta(days=1)}
 DEALS = "/api/v1/trader/deals"
 # More runs than anything needs to finish: a run that says MORE for ever must not hang a test.
 MOST_RUNS = 2_000
