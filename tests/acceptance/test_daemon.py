@@ -194,9 +194,7 @@ async def test_two_replicas_share_the_work_and_double_nothing(
         await two.says("daemon.ready")
         for _ in range(3):
             sandbox.books.trade(2)
-            waits = [
-                asyncio.create_task(daemon.says_again("pull.finished", resource="deals")) for daemon in (one, two)
-            ]
+            waits = [asyncio.create_task(daemon.says_again("pull.finished", resource="deals")) for daemon in (one, two)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()

@@ -77,9 +77,10 @@ def objection(given: list[str]) -> str | None:
     for word in given:
         name = word.partition("=")[0]
         if isinstance(command, click.Group) and not name.startswith("-"):
-            if name not in command.commands:
+            found = command.get_command(click.Context(command), name)
+            if found is None:
                 return f"no command {name}"
-            command = command.commands[name]
+            command = found
         elif name.startswith("-") and name not in {"-h", "--help", *options(command)}:
             return f"{command.name} has no option {name}"
     return None

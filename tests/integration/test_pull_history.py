@@ -11,7 +11,7 @@ from counterfoil.domain import cursor as cursors
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
 from counterfoil.store import bulk
-from support.pulling import DEALS, Meddled, bench, one_pass, said, until_done
+from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
 
 
 @pytest.fixture
@@ -21,6 +21,12 @@ def small_overlap(monkeypatch):
         monkeypatch.setattr(module, "OVERLAP_IDS", 20)
 
 
+def stop_the_clock(it: Bench) -> None:
+    """Everything that happens from now on happens at the same time."""
+    now = it.books.now()
+    it.books.clock = lambda: now
+
+
 # --- bugs that others shipped ---------------------------------------------------------------------------------------
 
 
@@ -28,7 +34,7 @@ async def test_rows_stamped_like_the_newest_one_are_not_skipped(database_url):
     async with bench(database_url) as it:
         puller = it.puller(page_size=50)
         await one_pass(puller, "symbols", "deals")
-        it.books.clock = lambda now=it.books.now(): now
+        stop_the_clock(it)
         for _ in range(3):
             it.books.trade()
             await one_pass(puller, "deals")
@@ -67,7 +73,7 @@ async def test_rows_committed_late_below_the_overlap_come_with_the_sweep(databas
 
 async def test_more_rows_of_one_time_than_fit_a_page_are_all_read(database_url):
     async with bench(database_url, deals=20) as it:
-        it.books.clock = lambda now=it.books.now(): now
+        stop_the_clock(it)
         it.books.trade(20)
         puller = it.puller(page_size=7)
         await one_pass(puller, "symbols", "deals")
@@ -175,6 +181,32 @@ async def test_a_first_reading_whose_database_dies_goes_on_where_it_stopped(data
         await one_pass(puller, "symbols")
         assert lost > 1
         assert it.differences("deals") == []
+
+
+@pytest.mark.usefixtures("small_overlap")
+async def test_a_row_that_came_late_just_below_the_place_where_a_reading_stopped_is_not_skipped(database_url):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50, ahead=1, slice=0.0)
+        assert await puller.run("deals") is Result.MORE
+        assert await puller.run("deals") is Result.MORE
+        # Ids 7 and 96 were left unused; the reading stands a little above the second.
+        assert it.cursor("deals")["last"] < 116
+        it.books.deal_ids.gaps = [key for key in it.books.deal_ids.gaps if key > 50]
+        assert it.books.late(1) == [96]
+        await one_pass(puller, "symbols", "deals")
+        assert it.differences("deals") == []
+
+
+async def test_a_first_reading_that_took_longer_than_half_the_overlap_is_not_the_end_of_it(database_url, monkeypatch):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=50)
+        monkeypatch.setattr(history, "OVERLAP_TIME", cursors.OVERLAP_TIME * 0)
+        assert await puller.run("deals") is Result.MORE
+        assert it.cursor("deals")["begun"] is False
+        monkeypatch.undo()
+        it.forget_requests()
+        assert await puller.run("deals") is Result.DONE
+        assert it.cursor("deals")["begun"] is True
 
 
 @pytest.mark.parametrize("ahead", [1, 4])

@@ -29,7 +29,7 @@ def missed(it: Bench) -> list[tuple[int, int, str]]:
 
 async def pulled(it: Bench, **options):
     """A replica that has read everything once."""
-    puller = it.puller(**{"page_size": 100, **options})
+    puller = it.puller(**{"page_size": 20, **options})
     assert await one_pass(puller, *PULLED) == {}
     return puller
 

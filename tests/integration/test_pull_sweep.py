@@ -74,6 +74,22 @@ async def test_live_rows_are_never_taken_for_missing(database_url):
         assert it.rows("SELECT * FROM counterfoil.vanished") == []
 
 
+async def test_an_order_that_is_filled_after_its_page_was_read_is_not_taken_for_missing(database_url):
+    async with bench(database_url) as it:
+        first, second = await pulled(it), await pulled(it)
+        order = it.books.orders.rows[it.books.orders.ids[0]]
+        it.sandbox.faults.set({"kind": "hide_closed"})
+
+        async def fill(number: int, _resource: str) -> None:
+            if number == 1:
+                it.books.fill_order(order)
+                assert await one_pass(second, "orders", "positions") == {}
+
+        first.reader = Meddled(first.reader, fill, after=True)
+        assert await one_pass(first, "sweep") == {}
+        assert it.differences("orders") == []
+
+
 async def test_a_sweep_stops_at_any_page_and_goes_on_there(database_url):
     async with bench(database_url) as it:
         puller = await pulled(it, page_size=50, ahead=1)
@@ -99,7 +115,7 @@ async def test_a_sweep_stops_at_any_page_and_goes_on_there(database_url):
 
 
 async def test_a_sweep_that_misses_a_fifth_holds_it_back_until_a_person_accepts_that_table(database_url):
-    async with bench(database_url) as it:
+    async with bench(database_url, deals=160) as it:
         puller = await pulled(it)
         for key in it.books.deals.ids[20:80]:
             it.books.delete("deals", key)

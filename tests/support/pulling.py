@@ -102,7 +102,7 @@ class Bench:
 @asynccontextmanager
 async def bench(url: str, **options: Any) -> AsyncIterator[Bench]:
     """A running sandbox with small books, and a migrated database."""
-    small = {"clients": 12, "accounts": 20, "deals": 160, "seed": 7}
+    small = {"clients": 12, "accounts": 20, "deals": 320, "seed": 7}
     sandbox = Sandbox(SandboxOptions(**{**small, **options}))
     await sandbox.start()
     made = Bench(url, sandbox)
@@ -113,11 +113,12 @@ async def bench(url: str, **options: Any) -> AsyncIterator[Bench]:
 
 
 class Meddled:
-    """A reader that calls `meddle` with the number of each page, counted from 1, before it is asked for."""
+    """A reader that calls `meddle` with the number of each page, counted from 1, before or after it was asked for."""
 
-    def __init__(self, reader: Reader, meddle: Callable[[int, str], Awaitable[None]]) -> None:
+    def __init__(self, reader: Reader, meddle: Callable[[int, str], Awaitable[None]], *, after: bool = False) -> None:
         self._reader = reader
         self._meddle = meddle
+        self._after = after
         self.pages = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -126,8 +127,13 @@ class Meddled:
     async def page(self, resource: str, query: Query) -> Page:
         """See platforms.base.Reader."""
         self.pages += 1
-        await self._meddle(self.pages, resource)
-        return await self._reader.page(resource, query)
+        number = self.pages
+        if not self._after:
+            await self._meddle(number, resource)
+        page = await self._reader.page(resource, query)
+        if self._after:
+            await self._meddle(number, resource)
+        return page
 
 
 async def until_done(puller: Puller, resource: str, **wish: Any) -> Result:

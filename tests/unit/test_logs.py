@@ -239,7 +239,7 @@ def test_a_text_without_a_credential_stays_as_it_is(log, text):
 # --- libraries --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["httpx", "apscheduler.scheduler", "aiohttp.server", "alembic", "sqlalchemy.pool"])
+@pytest.mark.parametrize("name", ["httpx", "alembic.runtime", "aiohttp.server", "alembic", "sqlalchemy.pool"])
 def test_a_warning_of_a_library_becomes_an_event(log, name):
     logging.getLogger(name).warning("%s is slow", "it")
     said = line(log)
