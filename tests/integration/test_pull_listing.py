@@ -179,6 +179,15 @@ async def test_nothing_is_declared_deleted_by_an_incomplete_listing(database_url
         assert it.differences(table) == []
 
 
+async def test_a_few_rows_that_one_short_page_leaves_out_are_not_believed_to_be_gone_however_often(database_url):
+    async with bench(database_url, accounts=0, deals=0) as it:
+        puller = await pulled(it, "groups", "symbols", "group_symbols")
+        it.sandbox.faults.set({"kind": "short_page", "rows": 5, "path": "/groups/10/symbols$"})
+        for _ in range(3):
+            await until_done(puller, "group_symbols", wait=True)
+        assert tombstones(it, "group_symbols") == []
+
+
 async def test_a_listing_cut_off_at_a_number_of_rows_fails_and_says_so(database_url):
     async with bench(database_url, clients=40, accounts=0, deals=0) as it:
         it.sandbox.faults.set({"kind": "cap", "rows": 30, "path": "/clients$"})
@@ -195,6 +204,8 @@ async def test_a_round_number_of_rows_alone_is_no_cut_off(database_url):
         with said() as lines:
             assert await one_pass(puller, "clients") == {}
         assert lines("listing.capped") == []
+        # The page, whether another follows, and whether the newest client is among them.
+        assert len(it.asked()) == 3
         it.forget_requests()
         await one_pass(puller, "clients")
         assert len(it.asked()) == 2

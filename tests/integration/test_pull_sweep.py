@@ -7,6 +7,7 @@ import pytest
 from counterfoil.domain import cursor as cursors
 from counterfoil.pull import history, vanished
 from counterfoil.pull.puller import Result
+from counterfoil.sandbox.rows import OPEN
 from support.pulling import Bench, Meddled, bench, one_pass, said, until_done
 
 PULLED = ("symbols", "positions", "orders", "deals")
@@ -26,9 +27,10 @@ async def pulled(it: Bench, **options):
     return puller
 
 
-async def test_rows_that_came_late_are_found_and_counted(database_url):
+@pytest.mark.parametrize("slice_", [0.0, 1_000.0])
+async def test_rows_that_came_late_are_found_and_counted(database_url, slice_):
     async with bench(database_url) as it:
-        puller = await pulled(it)
+        puller = await pulled(it, slice=slice_)
         it.books.late(1)
         with said() as lines:
             await one_pass(puller, "sweep")
@@ -143,6 +145,21 @@ async def test_what_was_held_back_and_is_there_again_waits_for_nobody(database_u
         assert it.differences("deals") == []
 
 
+async def test_what_was_held_back_and_is_live_again_waits_for_nobody(database_url):
+    async with bench(database_url) as it:
+        puller = await pulled(it)
+        it.sandbox.faults.set({"kind": "vanish", "fraction": 0.5, "path": "/positions/history$"})
+        await one_pass(puller, "sweep")
+        held = it.rows("SELECT id FROM counterfoil.vanished WHERE resource = 'positions' AND state = 'held'")
+        position = it.books.positions_history.remove(held[0].id)
+        position.status, position.volume_left, position.json = OPEN, position.volume, None
+        it.books.positions.add(position)
+        it.sandbox.faults.clear()
+        await one_pass(puller, "positions", "sweep")
+        assert it.rows("SELECT * FROM counterfoil.vanished") == []
+        assert it.differences("positions") == []
+
+
 async def test_rows_that_a_listing_hides_are_kept_when_the_platform_has_them_by_id(database_url):
     async with bench(database_url) as it:
         puller = await pulled(it)
@@ -158,10 +175,12 @@ async def test_many_questions_are_asked_in_slices(database_url, monkeypatch):
         puller = await pulled(it, slice=0.0)
         for key in it.books.deals.ids[20:30]:
             it.books.delete("deals", key)
-        runs = 0
-        while await puller.run("sweep") is Result.MORE:
-            runs += 1
-        assert runs >= 2
+        most, result = 0, Result.MORE
+        while result is Result.MORE:
+            it.forget_requests()
+            result = await puller.run("sweep")
+            most = max(most, len([path for path in it.asked() if "?page" not in path]))
+        assert most == 4
         assert it.differences("deals") == []
 
 

@@ -234,10 +234,11 @@ async def test_a_shift_is_said():
     assert [line["event"] for line in said] == ["page.shifted"]
 
 
-async def test_a_list_cut_below_what_was_read_is_read_again_from_further_down():
+@pytest.mark.parametrize("gone", [slice(10, 140), slice(0, 200), slice(0, 250)])
+async def test_a_list_cut_below_what_was_read_is_read_again_from_further_down(gone):
     def cut(number: int, rows: list[int]) -> None:
         if number == 3:
-            del rows[10:140]
+            del rows[gone]
 
     server = ScriptedList(list(UP), after=cut)
     assert set(await read(reader_of(server))) >= set(server.rows)

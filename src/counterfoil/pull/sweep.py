@@ -38,7 +38,7 @@ async def pull(run: Run) -> None:
 
 async def sweep(run: Run, table: str, state: State) -> None:
     """Compare one history from end to end, from the place that `state` tells."""
-    before = run.written
+    deleted = run.written.deleted
     state = state or {"rows": 0, "last": _BEFORE_ALL, "top": await run.mirror.highest(table) or 0}
     begun_at = state["last"]
     # A row may leave the live list for the history after the page was read in which it would have been.
@@ -52,6 +52,7 @@ async def sweep(run: Run, table: str, state: State) -> None:
             state = await _settle_page(run, table, page, state, live)
             if run.out_of_time and not run.full and not reader.ended and state["last"] != begun_at:
                 done = min(1.0, reader.position.rows / max(1, reader.expected))
+                await _keep_place(run, table, state)
                 events.emit(events.SWEEP_PROGRESS, resource=table, done=round(done, 3), rows=reader.position.rows)
                 run.complete = False
                 return
@@ -59,13 +60,16 @@ async def sweep(run: Run, table: str, state: State) -> None:
         events.emit(events.LISTING_INCOMPLETE, resource=table, reason="no certain end, or not sorted by id")
     elif not await _judge(run, table, state):
         return
-    await run.mirror.write(table, Page(columns=()), states={_place(table): {"done": True}})
-    late, deleted = run.written.inserted - before.inserted, run.written.deleted - before.deleted
-    events.emit(events.SWEEP_FINISHED, resource=table, late=late, deleted=deleted)
+    await _keep_place(run, table, {"done": True})
+    events.emit(events.SWEEP_FINISHED, resource=table, late=state.get("late", 0), deleted=run.written.deleted - deleted)
 
 
 def _place(table: str) -> str:
     return f"sweep {table}"
+
+
+async def _keep_place(run: Run, table: str, state: State) -> None:
+    await run.mirror.write(table, Page(columns=()), states={_place(table): state})
 
 
 async def _settle_page(run: Run, table: str, page: Page, state: State, live: AbstractSet[int]) -> State:
@@ -80,8 +84,8 @@ async def _settle_page(run: Run, table: str, page: Page, state: State, live: Abs
         if missing:
             await run.mirror.missed(table, missing)
         state = {**state, "last": page.ids[-1]}
-    await run.keep(table, page, states={_place(table): state})
-    return state
+    written = await run.keep(table, page, states={_place(table): state})
+    return {**state, "late": state.get("late", 0) + written.inserted}
 
 
 async def _live(run: Run, table: str) -> set[int]:
