@@ -168,10 +168,10 @@ async def test_sighup_takes_a_valid_file_and_refuses_a_wrong_one(
     write_settings(file, database_url, {"live": platform(sandbox.url)})
     async with counterfoil("run", "-c", file) as daemon:
         await daemon.says("daemon.ready")
-        file.write_text("nonsense: 1\n")
+        file.write_text(f"{file.read_text()}nonsense: 1\n")
         daemon.send(signal.SIGHUP)
         rejected = await daemon.says("config.rejected")
-        assert "line 1" in str(rejected["reason"])
+        assert "nonsense: unknown key" in str(rejected["reason"])
         write_settings(file, database_url, {"live": platform(sandbox.url), "second": platform(sandbox.url)})
         daemon.send(signal.SIGHUP)
         reloaded = await daemon.says("config.reloaded")
