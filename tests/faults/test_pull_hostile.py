@@ -25,11 +25,7 @@ def wrong_rows(it: Bench, *tables: str) -> list[int]:
     "fault",
     [
         {"kind": "html"},
-        {"kind": "html", "status": 502},
-        {"kind": "wrong_shape"},
-        {"kind": "wrong_shape", "value": '"nonsense"'},
         {"kind": "wrong_shape", "value": "[1,2,3,4,5,6,7,8,9,10,11,12]"},
-        {"kind": "wrong_shape", "value": '{"records":{"id":1}}'},
         {
             "kind": "wrong_shape",
             "value": json.dumps([{"id": key, "status": "x", "entry": "x"} for key in range(1, 13)]),
@@ -39,7 +35,6 @@ def wrong_rows(it: Bench, *tables: str) -> list[int]:
         {"kind": "truncated", "announce": True},
         {"kind": "huge", "size": 40_000_000},
         {"kind": "success_false", "code": 500},
-        {"kind": "success_false", "code": 404},
         {"kind": "forbid"},
         {"kind": "drop_after"},
         {"kind": "same_page"},
@@ -73,14 +68,10 @@ async def test_an_answer_that_is_none_fails_the_run_with_a_word_and_moves_nothin
     [
         ("clients", "status", '"seven"'),
         ("clients", "birth_date", '"2025-02-30"'),
-        ("clients", "created_at", '"yesterday"'),
         ("clients", "net_worth", "NaN"),
-        ("clients", "net_worth", "1e999999"),
         ("clients", "net_worth", "9" * 140),
-        ("clients", "type", "99999999999999999999"),
         ("clients", "first_name", r'"nul \u0000"'),
         ("deals", "profit", '"12.50"'),
-        ("deals", "position_id", "1.5"),
         ("transactions", "amount", '"much"'),
     ],
 )
@@ -124,7 +115,7 @@ async def test_a_record_that_becomes_unreadable_is_there_all_the_same_and_not_de
         assert all("?page" in path for path in it.asked())
 
 
-@pytest.mark.parametrize("value", [None, '"12"', "12345678901234567890123", "null", "[]"])
+@pytest.mark.parametrize("value", [None, '"12"', "12345678901234567890123"])
 async def test_a_record_without_an_id_proves_no_absence(database_url, value):
     async with bench(database_url) as it:
         puller = it.puller()
