@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import text
 
 from counterfoil.store.migrations import LOCK_TIMEOUT, VERSION_SCHEMA, VERSION_TABLE
-from counterfoil.store.tables import metadata
+from counterfoil.store.write_tables import metadata
 
 OPTIONS = {
     "target_metadata": metadata,
@@ -15,7 +15,8 @@ OPTIONS = {
 }
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", literal_binds=True, **OPTIONS)
+    # Named parameters: any other style doubles every per cent sign in what is printed.
+    context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True, **OPTIONS)
     with context.begin_transaction():
         context.execute(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
         context.run_migrations()

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from architecture.tree import SOURCE, TESTS, Function, called, functions, modules, named, nodes, parsed
-from counterfoil.store.tables import metadata
+from counterfoil.store.write_tables import metadata
 
 EMPTY_NAMES = re.compile(r"(^|_)(util|utils|helper|helpers|common|manager|misc|handler|processor|data|info)$")
 EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Helpers|Common|Manager|Processor)$")

@@ -218,5 +218,6 @@ def test_a_migration_does_not_queue_behind_a_reader_for_long(database_url, monke
         reader.execute("SELECT count(*) FROM mirror.deals")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             migrations.run(database_url, lambda config: command.downgrade(config, "base"))
-    assert revisions(database_url) == [(migrations.head(),)]
-    migrations.require_head(database_url)
+    # The revision that needs no lock on the reader's table is undone, the one that does is whole.
+    assert revisions(database_url) == [("0001",)]
+    assert migrations.upgrade(database_url) == ("0001", migrations.head())

@@ -90,6 +90,21 @@ for _name in ("orders", "positions", "deals"):
         postgresql_where=sa.text("symbol IS NULL AND symbol_id <> 0"),
     )
 
+# What the write path looks for before it writes, and after an answer was lost.
+sa.Index("accounts_username_idx", sa.text("lower(username)"), _table=MIRROR["accounts"])
+sa.Index(
+    "clients_external_id_idx",
+    MIRROR["clients"].c.platform,
+    MIRROR["clients"].c.external_id,
+    postgresql_where=sa.text("external_id <> ''::text"),
+)
+sa.Index(
+    "transactions_reference_idx",
+    MIRROR["transactions"].c.platform,
+    MIRROR["transactions"].c.reference,
+    postgresql_where=sa.text("reference IS NOT NULL"),
+)
+
 _PLATFORM = "Name of the platform in the configuration; never null"
 _RESOURCE = "Kind of record pulled: accounts, deals …; never null"
 

@@ -1,0 +1,370 @@
+"""The tables of the write path: people, accounts, intents, payouts, and what is published for the boundary's functions.
+
+What these tables hold in order by constraints and triggers is written in the migration's SQL, next to the boundary's functions.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from counterfoil.store.tables import metadata
+
+_TIME = sa.DateTime(timezone=True)
+_NOW = sa.text("clock_timestamp()")
+_MONEY = "('deposit', 'withdraw', 'refund', 'credit_in', 'credit_out')"
+_UNSETTLED = "state IN ('sent', 'unknown', 'parked')"
+_PLATFORM = "Name of the platform in the configuration"
+
+
+def _table(name: str, *parts: "sa.schema.SchemaItem", comment: str) -> sa.Table:
+    return sa.Table(name, metadata, *parts, schema="counterfoil", comment=comment)
+
+
+def _text(name: str, comment: str, *, key: bool = False, null: bool = False) -> "sa.Column[str]":
+    told = comment if null else f"{comment}; never null"
+    return sa.Column(name, sa.Text, primary_key=key, nullable=null, comment=told)
+
+
+def _moment(name: str, comment: str, *, now: bool = False) -> "sa.Column[object]":
+    if now:
+        return sa.Column(name, _TIME, nullable=False, server_default=_NOW, comment=f"{comment}; never null")
+    return sa.Column(name, _TIME, comment=comment)
+
+
+TRANSITION_RULE = _table(
+    "transition_rule",
+    _text("kind", "Kind of intent, or payout", key=True),
+    _text("previous_state", "State before; new: the row was just inserted", key=True),
+    _text("state", "State that may follow", key=True),
+    comment="The only ways from one state to the next; intents and payouts reference it. Nobody changes it",
+)
+
+REGISTRANTS = _table(
+    "registrants",
+    _text("registrant_id", "The CRM's key of the person, external_id on the platform", key=True),
+    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    sa.Column("profile", JSONB, nullable=False, comment="The profile as the CRM wants it now; never null"),
+    sa.Column("wish", JSONB, nullable=False, comment="What was asked at registration, without passwords; never null"),
+    sa.Column("client_id", sa.BigInteger, comment="clients.id; null: not confirmed yet"),
+    _moment("created_at", "When it was registered", now=True),
+    sa.CheckConstraint("octet_length(registrant_id) BETWEEN 1 AND 200", name="registrants_id_length"),
+    sa.UniqueConstraint("platform", "client_id"),
+    sa.Index(
+        "registrants_email_idx",
+        sa.text("lower(profile ->> 'email'::text)"),
+        postgresql_where=sa.text("(profile ->> 'email'::text) IS NOT NULL"),
+    ),
+    comment="People whom the CRM registered",
+)
+
+ACCOUNTS = _table(
+    "accounts",
+    _text("reference", "The CRM's name of the account", key=True),
+    sa.Column(
+        "registrant_id",
+        sa.Text,
+        sa.ForeignKey("counterfoil.registrants.registrant_id"),
+        nullable=False,
+        index=True,
+        comment="Who owns it; never null",
+    ),
+    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    sa.Column("account_id", sa.BigInteger, comment="accounts.id; null: not known yet"),
+    _text("username", "Login name; null: an adopted account whose name is not known", null=True),
+    sa.Column("wish", JSONB, nullable=False, comment="Fields as the CRM wants them now, no passwords; never null"),
+    _text("currency", "Currency of its money; null: not known yet", null=True),
+    sa.Column("currency_digits", sa.Integer, comment="Digits of that currency after the point; null: not known yet"),
+    _moment("created_at", "When it was asked for", now=True),
+    sa.CheckConstraint("octet_length(reference) BETWEEN 1 AND 200", name="accounts_reference_length"),
+    sa.UniqueConstraint("platform", "account_id"),
+    sa.Index("accounts_username_key", sa.text("coalesce(platform, ''::text)"), sa.text("lower(username)"), unique=True),
+    comment="Trading accounts that the CRM asked for or adopted",
+)
+
+INTENTS = _table(
+    "intents",
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order asked; never null"),
+    _text("kind", "What is wanted, see domain.intent.Kind"),
+    _text("reference", "The CRM's name of what this is about: registrant, account or balance operation"),
+    sa.Column(
+        "registrant_id",
+        sa.Text,
+        sa.ForeignKey("counterfoil.registrants.registrant_id"),
+        nullable=False,
+        index=True,
+        comment="Whose it is; never null",
+    ),
+    sa.Column(
+        "account_reference",
+        sa.Text,
+        sa.ForeignKey("counterfoil.accounts.reference"),
+        comment="The account concerned; null: the client itself",
+    ),
+    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    sa.Column(
+        "predecessor_id",
+        sa.BigInteger,
+        sa.ForeignKey("counterfoil.intents.id"),
+        index=True,
+        comment="The step that must be confirmed before; null: none",
+    ),
+    sa.Column(
+        "predecessor_state",
+        sa.Text,
+        sa.Computed("CASE WHEN state NOT IN ('waiting', 'cancelled') THEN 'confirmed' END", persisted=True),
+        comment="What the step before must be by now; null: anything",
+    ),
+    _text("previous_state", "State before this one, written by a trigger"),
+    _text("state", "See domain.intent.State"),
+    _text("reason", "Why it is in this state, for a person; null: nothing to say", null=True),
+    sa.Column("wish", JSONB, nullable=False, comment="What was asked, without passwords; never null"),
+    sa.Column("amount", sa.Numeric, comment="Positive, account currency; null: moves no money"),
+    _text("note", "The CRM's own remark; it does not travel; null: none", null=True),
+    _text("idempotency_reference", "Our reference on the platform; null: moves no money", null=True),
+    sa.Column(
+        "lane",
+        sa.Text,
+        sa.Computed(
+            f"CASE WHEN kind IN {_MONEY} THEN 'money ' || account_reference"
+            " WHEN kind IN ('account', 'adopt') THEN 'account ' || account_reference"
+            " WHEN kind IN ('update_account', 'reset_password') THEN 'update ' || account_reference"
+            " ELSE 'client ' || registrant_id END",
+            persisted=True,
+        ),
+        nullable=False,
+        comment="At most one intent of a lane is unsettled, and they go in the order asked; never null",
+    ),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0", comment="Attempts begun; never null"),
+    sa.Column(
+        "failures",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="Attempts in a row that surely sent nothing; never null",
+    ),
+    _moment("due_at", "Not to be taken up before", now=True),
+    sa.Column("lease_token", UUID(as_uuid=True), comment="The attempt or look under way or last; null: none yet"),
+    _moment("lease_until", "When the worker on it has surely given up; null: nobody works on it"),
+    _moment("deadline_at", "When the newest attempt had surely given up: settle time runs from here; null: none yet"),
+    _moment("launched_at", "From here on the newest attempt may have sent a byte; null: it surely had not"),
+    sa.Column("fence", JSONB, comment="What the platform held before the attempt; null: nothing noted"),
+    sa.Column("evidence", JSONB, comment="What looking for its effect found; null: not looked"),
+    sa.Column("looks", sa.Integer, nullable=False, server_default="0", comment="Agreeing looks; never null"),
+    sa.Column("record_id", sa.BigInteger, comment="The platform's id of what it made; null: nothing known"),
+    sa.Column(
+        "probe_first",
+        sa.Boolean,
+        nullable=False,
+        server_default="false",
+        comment="To be looked for before it is sent: the database may have forgotten an attempt; never null",
+    ),
+    _moment("probed_at", "When it was last looked for; null: never"),
+    _moment("created_at", "When it was asked for", now=True),
+    _moment("changed_at", "When its state last changed", now=True),
+    _moment("sent_at", "When the newest attempt began; null: none yet"),
+    _moment("confirmed_at", "When it was confirmed; null: it is not"),
+    sa.ForeignKeyConstraint(
+        ["kind", "previous_state", "state"],
+        [TRANSITION_RULE.c.kind, TRANSITION_RULE.c.previous_state, TRANSITION_RULE.c.state],
+        name="intents_transition_fkey",
+    ),
+    sa.ForeignKeyConstraint(
+        ["predecessor_id", "predecessor_state"],
+        ["counterfoil.intents.id", "counterfoil.intents.state"],
+        name="intents_order_fkey",
+    ),
+    sa.UniqueConstraint("id", "state", name="intents_id_state_key"),
+    sa.UniqueConstraint("idempotency_reference", name="intents_idempotency_reference_key"),
+    sa.CheckConstraint("(kind = 'client') = (predecessor_id IS NULL)", name="intents_has_predecessor"),
+    sa.CheckConstraint("(kind IN ('client', 'update_client')) = (account_reference IS NULL)", name="intents_has_account"),
+    sa.CheckConstraint(
+        f"(kind IN {_MONEY}) = (amount IS NOT NULL AND idempotency_reference IS NOT NULL)", name="intents_has_amount"
+    ),
+    sa.CheckConstraint("amount > 0 AND amount < 1000000000000000", name="intents_amount_range"),
+    sa.CheckConstraint("platform IS NOT NULL OR state IN ('waiting', 'cancelled')", name="intents_has_platform"),
+    sa.CheckConstraint(
+        "state <> 'sent' OR (lease_token IS NOT NULL AND lease_until IS NOT NULL AND sent_at IS NOT NULL)",
+        name="intents_sent_has_lease",
+    ),
+    sa.CheckConstraint("(state = 'confirmed') = (confirmed_at IS NOT NULL)", name="intents_confirmed_has_time"),
+    sa.CheckConstraint("octet_length(reference) BETWEEN 1 AND 250", name="intents_reference_length"),
+    comment="What the CRM wants done on a platform, and how far it has come: the queue of the write path",
+)
+
+sa.Index(
+    "intents_reference_key",
+    INTENTS.c.reference,
+    unique=True,
+    postgresql_where=sa.text(f"kind IN ('account', 'adopt') OR kind IN {_MONEY}"),
+)
+sa.Index(
+    "intents_client_key",
+    INTENTS.c.registrant_id,
+    unique=True,
+    postgresql_where=sa.text("kind = 'client' AND state NOT IN ('rejected', 'cancelled')"),
+)
+sa.Index("intents_unsettled_key", INTENTS.c.lane, unique=True, postgresql_where=sa.text(_UNSETTLED))
+sa.Index(
+    "intents_lane_idx",
+    INTENTS.c.lane,
+    INTENTS.c.id,
+    postgresql_where=sa.text("state IN ('pending', 'sent', 'unknown', 'parked')"),
+)
+sa.Index(
+    "intents_open_idx",
+    INTENTS.c.platform,
+    INTENTS.c.state,
+    INTENTS.c.id,
+    postgresql_where=sa.text("state IN ('pending', 'sent', 'unknown', 'parked')"),
+)
+sa.Index("intents_account_idx", INTENTS.c.account_reference, INTENTS.c.id)
+
+PASSWORDS = _table(
+    "passwords",
+    sa.Column(
+        "intent_id",
+        sa.BigInteger,
+        sa.ForeignKey("counterfoil.intents.id"),
+        primary_key=True,
+        autoincrement=False,
+        comment="The step that needs it; never null",
+    ),
+    _text("name", "user_password or investor_password", key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False, comment="The password, sealed at the first pick-up; never null"),
+    sa.Column("sealed", sa.Boolean, nullable=False, comment="Whether crm.encryption_key is needed to read it; never null"),
+    comment="Passwords on their way to the platform; a row goes when its step is confirmed, rejected or cancelled",
+)
+
+PAYOUTS = _table(
+    "payouts",
+    _text("reference", "The withdrawal's reference", key=True),
+    sa.Column(
+        "intent_id",
+        sa.BigInteger,
+        sa.ForeignKey("counterfoil.intents.id"),
+        nullable=False,
+        unique=True,
+        comment="The withdrawal; never null",
+    ),
+    sa.Column(
+        "withdrawal_state",
+        sa.Text,
+        sa.Computed("CASE WHEN state NOT IN ('blocked', 'declined') THEN 'confirmed' END", persisted=True),
+        comment="What the withdrawal must be by now; null: anything",
+    ),
+    sa.Column(
+        "kind", sa.Text, sa.Computed("'payout'::text", persisted=True), nullable=False, comment="payout; never null"
+    ),
+    _text("previous_state", "State before this one, written by a trigger"),
+    _text("state", "See domain.payout.PayoutState"),
+    _moment("released_at", "When somebody was told to pay; null: nobody was"),
+    _moment("settled_at", "When the bank had paid; null: it has not"),
+    _text("bank_reference", "The bank's name of the payment; null: not paid", null=True),
+    _text("failure", "Why the bank refused; null: it did not", null=True),
+    sa.ForeignKeyConstraint(
+        ["kind", "previous_state", "state"],
+        [TRANSITION_RULE.c.kind, TRANSITION_RULE.c.previous_state, TRANSITION_RULE.c.state],
+        name="payouts_transition_fkey",
+    ),
+    sa.ForeignKeyConstraint(
+        ["intent_id", "withdrawal_state"],
+        [INTENTS.c.id, INTENTS.c.state],
+        name="payouts_order_fkey",
+    ),
+    sa.CheckConstraint("state NOT IN ('released', 'settled') OR released_at IS NOT NULL", name="payouts_released_has_time"),
+    sa.CheckConstraint(
+        "released_at IS NULL OR state IN ('released', 'settled', 'refunding', 'refunded')", name="payouts_time_is_of_release"
+    ),
+    sa.CheckConstraint(
+        "(state = 'settled') = (settled_at IS NOT NULL AND bank_reference IS NOT NULL)", name="payouts_settled_has_bank"
+    ),
+    comment="Money that may leave for a bank once its withdrawal is confirmed",
+)
+
+EVENTS = _table(
+    "events",
+    sa.Column("entry", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order made; never null"),
+    sa.Column("id", sa.BigInteger, unique=True, comment="In the order committed, without gaps; null: not numbered yet"),
+    _moment("at", "When it happened", now=True),
+    _text("reference", "The CRM's name of what it is about"),
+    _text("event", "noun.verb: operation.confirmed, payout.released …"),
+    _text("state", "The state that was reached"),
+    sa.Index("events_unnumbered_idx", "entry", postgresql_where=sa.text("id IS NULL")),
+    comment="What the CRM is told; crm.events shows the numbered ones",
+)
+
+DECISIONS = _table(
+    "decisions",
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="Never null"),
+    _moment("at", "When it was decided", now=True),
+    _text("subject", "Reference, platform or database concerned"),
+    _text("decision", "confirm, retry, cancel, resume, rebind or accept-restore"),
+    _text("reason", "Why, in the person's words"),
+    _text("person", "Database role and operating-system user"),
+    comment="What people decided at the operator's desk, and why",
+)
+
+PUBLISHED_RULES = _table(
+    "published_rules",
+    sa.Column(
+        "one", sa.Boolean, primary_key=True, server_default="true", comment="Always true: there is one row; never null"
+    ),
+    _text("platform_choice", "required, or the platform where every registrant goes"),
+    sa.Column("owned_fields", ARRAY(sa.Text), nullable=False, comment="Profile fields that the CRM owns; never null"),
+    _text("username", "Template of derived login names"),
+    sa.Column("password_length", sa.Integer, nullable=False, comment="Of generated passwords; never null"),
+    sa.Column("password_symbols", sa.Boolean, nullable=False, comment="Whether they hold symbols; never null"),
+    sa.Column("sandbox_payouts", sa.Boolean, nullable=False, comment="crm.allow_sandbox_payouts; never null"),
+    _moment("published_at", "When `run` or `migrate` wrote it", now=True),
+    sa.CheckConstraint("one", name="published_rules_one_row"),
+    comment="The settings that the boundary's functions follow",
+)
+
+PUBLISHED_PLATFORMS = _table(
+    "published_platforms",
+    _text("platform", _PLATFORM, key=True),
+    _text("kind", "Kind of its API"),
+    sa.Column("configured", sa.Boolean, nullable=False, comment="Whether the settings still name it; never null"),
+    sa.Column("pushes", sa.Boolean, nullable=False, comment="Whether it is written to; never null"),
+    sa.Column("updates_accounts", sa.Boolean, nullable=False, comment="Whether crm.update_account works; never null"),
+    sa.Column("account_defaults", JSONB, nullable=False, comment="Fields of a new account; never null"),
+    _moment("published_at", "When `run` or `migrate` wrote it", now=True),
+    comment="The platforms that the boundary's functions know",
+)
+
+PUBLISHED_FIELDS = _table(
+    "published_fields",
+    _text("kind", "Kind of a platform's API", key=True),
+    _text("entity", "client or account", key=True),
+    _text("name", "Name of the field", key=True),
+    _text("type", "text, integer, number or date"),
+    sa.Column("lowest", sa.Numeric, comment="Smallest value; null: any"),
+    sa.Column("highest", sa.Numeric, comment="Largest value; null: any"),
+    sa.Column("required", sa.Boolean, nullable=False, comment="Whether a new one needs it; never null"),
+    sa.Column("updatable", sa.Boolean, nullable=False, comment="Whether it may be changed later; never null"),
+    comment="What a profile and an account may hold, for each kind of platform",
+)
+
+PLATFORM_STATE = _table(
+    "platform_state",
+    _text("platform", _PLATFORM, key=True),
+    _text("kind", "Kind of its API, when it was bound; null: not bound yet", null=True),
+    _text("host", "Host and port that the name was bound to; null: not bound yet", null=True),
+    sa.Column("manager_id", sa.BigInteger, comment="The manager's own account there; null: not bound yet"),
+    sa.Column("sandbox", sa.Boolean, comment="Whether it is a simulator; null: not bound yet"),
+    _moment("bound_at", "When the first login bound the name; null: not bound yet"),
+    _text("paused", "Why nothing is written to it until a person resumes; null: it is not paused", null=True),
+    _text("reference_field", "The field that carries our references; null: nothing sent yet", null=True),
+    _moment("reference_proven_at", "When one of our references was read back out of it; null: never"),
+    comment="What a platform's name was bound to, and whether it may be written to",
+)
+
+DATABASE_IDENTITY = _table(
+    "database_identity",
+    sa.Column(
+        "one", sa.Boolean, primary_key=True, server_default="true", comment="Always true: there is one row; never null"
+    ),
+    _text("identity", "System, timeline, database and table that the write path last worked on"),
+    _moment("held_since", "When another identity was met: nothing is written until a person agrees; null: all is well"),
+    sa.CheckConstraint("one", name="database_identity_one_row"),
+    comment="How a restored or failed-over database is told from the one that the write path knows",
+)
