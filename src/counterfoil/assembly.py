@@ -7,11 +7,12 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from counterfoil.platform_settings import OMTraderSettings
 from counterfoil.platforms.base import Vault
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.pull.puller import Puller
 from counterfoil.pull.run import Pace
-from counterfoil.settings import DatabaseSettings, OMTraderSettings, Settings
+from counterfoil.settings import DatabaseSettings, Settings
 from counterfoil.store.budget import Limits, SharedBudget
 from counterfoil.store.embedded import EmbeddedPostgres, running
 from counterfoil.store.engine import with_password

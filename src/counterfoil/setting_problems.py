@@ -45,7 +45,8 @@ def problem(details: ErrorDetails, layers: Sequence[Layer], schema: Callable[[],
         layers: The sources, the one that wins first, the file last.
         schema: Gives the JSON Schema of the file; asked only where the names of keys are needed.
     """
-    path = tuple(str(part) for part in details["loc"] if part != "[key]")
+    at = details.get("ctx", {}).get("at", ())
+    path = tuple(str(part) for part in (*details["loc"], *at) if part != "[key]")
     place = _owner(layers, path).place(path)
     match details["type"]:
         case "extra_forbidden":
@@ -72,7 +73,7 @@ def _missing(name: str, known: Sequence[str]) -> str:
 
 def _sentence(details: ErrorDetails, path: KeyPath) -> str:
     kind, context = details["type"], details.get("ctx", {})
-    if details["loc"][-1] == "[key]":
+    if details["loc"][-1:] == ("[key]",):
         return "not a name for a platform; write lower-case letters, digits, - and _, at most 40"
     if kind in _WITHOUT_THE_VALUE:
         return _WITHOUT_THE_VALUE[kind]

@@ -4,6 +4,7 @@ A refusal is a `PydanticCustomError` of one of two types: `wrong` reads on from 
 never has the value in front of it.
 """
 
+import difflib
 import ipaddress
 import re
 from datetime import timedelta
@@ -14,11 +15,25 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from counterfoil.domain.records import TABLES
+
 MASK = "********"
 LONGEST_TIMEOUT = timedelta(seconds=25)
 LONGEST_DURATION = timedelta(days=366)
+LONGEST_LEASE = timedelta(minutes=10)
+SHORTEST_SETTLE, LONGEST_SETTLE = timedelta(seconds=1), timedelta(hours=24)
+LONGEST_USERNAME = 40
+
+_READ_ONLY = (
+    *("kyc_status", "external_id", "user_id", "accounts", "manager_id", "approved_by", "approval_date"),
+    *("created_at", "created_by", "updated_at", "updated_by"),
+)
+CLIENT_FIELDS = tuple(name for name in TABLES["clients"].column_names if name not in _READ_ONLY)
+"""The fields of a client that may be written: neither the platform's own nor those that say what it has approved."""
 
 DURATION_PATTERN = r"^[1-9][0-9]{0,9}(ms|s|m|h)$"
+_FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_TEMPLATE_PATTERN = r"^([A-Za-z0-9._@-]|\{(registrant|number|platform)\})*\{number\}([A-Za-z0-9._@-]|\{(registrant|number|platform)\})*$"
 _UNITS = {
     "h": timedelta(hours=1),
     "m": timedelta(minutes=1),
@@ -38,9 +53,12 @@ def wrong(text: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", text)
 
 
-def stated(text: str) -> PydanticCustomError:
-    """A refusal that stands without the value: a secret, or about more than one key."""
-    return PydanticCustomError("stated", text)
+def stated(text: str, *at: str) -> PydanticCustomError:
+    """A refusal that stands without the value: a secret, or about more than one key.
+
+    `at`: the keys that lead from the section that refuses to the one that a person would mend.
+    """
+    return PydanticCustomError("stated", text, {"at": at} if at else None)
 
 
 def duration(value: object) -> timedelta:
@@ -88,6 +106,18 @@ def _number(value: object) -> object:
 def _timeout(value: timedelta) -> timedelta:
     if value > LONGEST_TIMEOUT:
         raise wrong(f"is too long; at most {duration_text(LONGEST_TIMEOUT)}")
+    return value
+
+
+def _lease(value: timedelta) -> timedelta:
+    if value > LONGEST_LEASE:
+        raise wrong(f"is too long; at most {duration_text(LONGEST_LEASE)}")
+    return value
+
+
+def _settle(value: timedelta) -> timedelta:
+    if not SHORTEST_SETTLE <= value <= LONGEST_SETTLE:
+        raise wrong(f"is out of range; {duration_text(SHORTEST_SETTLE)} to {duration_text(LONGEST_SETTLE)}")
     return value
 
 
@@ -181,15 +211,49 @@ def _only_polls(value: bool) -> bool:  # noqa: FBT001 - the signature is pydanti
     return value
 
 
-def _only_mirrors(value: bool) -> bool:  # noqa: FBT001 - the signature is pydantic's
-    if value:
-        raise wrong("is not possible: this version only mirrors and never writes to a platform; write false")
-    return value
-
-
 def _kind(value: object) -> object:
     if value != "omtrader":
         raise wrong("is not a kind of platform that this version knows; write omtrader")
+    return value
+
+
+def _money_field(value: str) -> str:
+    if not re.fullmatch(_FIELD_PATTERN, value):
+        raise wrong("is not the name of a field; write letters, digits and _, not a digit first")
+    if value in {"side", "direction"}:
+        raise wrong("is sent anyway, with another meaning; write the name of another field")
+    return value
+
+
+def _username_template(value: str) -> str:
+    rest = re.sub(r"\{(?:registrant|number|platform)\}", "", value)
+    if "{" in rest or "}" in rest:
+        raise wrong("has other braces than {registrant}, {number} and {platform}; remove them")
+    if "{number}" not in value:
+        raise wrong("lacks {number}, without which two accounts would share a name; write {registrant}-{number}")
+    if not re.fullmatch(r"[A-Za-z0-9._@-]*", rest):
+        raise wrong("holds a character that a login name may not; write letters, digits and . _ - @")
+    if len(value) > LONGEST_USERNAME:
+        raise wrong(f"is too long; at most {LONGEST_USERNAME} characters")
+    return value
+
+
+def _names(value: object) -> object:
+    """A list; in the environment, which knows no lists, names with commas between them."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",")]
+    if not isinstance(value, list | tuple):
+        raise wrong("is not a list; write [email, mobile]")
+    return value
+
+
+def _client_field(value: str) -> str:
+    if value in _READ_ONLY:
+        raise wrong("is not the CRM's to write; remove it")
+    if value not in CLIENT_FIELDS:
+        close = difflib.get_close_matches(value, CLIENT_FIELDS, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"there are: {', '.join(CLIENT_FIELDS)}"
+        raise wrong(f"is not a field of a client; {advice}")
     return value
 
 
@@ -204,17 +268,34 @@ Duration = Annotated[
     timedelta, PlainValidator(duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)])
 ]
 Timeout = Annotated[Duration, AfterValidator(_timeout)]
+Lease = Annotated[Duration, AfterValidator(_lease)]
+Settle = Annotated[Duration, AfterValidator(_settle)]
 Whole = Annotated[int, BeforeValidator(_number)]
+Natural = Annotated[int, Field(ge=0), BeforeValidator(_number)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_number)]
 Rate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), BeforeValidator(_number)]
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 EncryptionKey = Annotated[Secret, AfterValidator(_fernet_key)]
 Username = Annotated[str, AfterValidator(_username)]
+UsernameTemplate = Annotated[
+    str,
+    AfterValidator(_username_template),
+    Field(json_schema_extra={"pattern": _TEMPLATE_PATTERN, "maxLength": LONGEST_USERNAME}),
+]
+MoneyField = Annotated[
+    str,
+    AfterValidator(_money_field),
+    Field(json_schema_extra={"pattern": _FIELD_PATTERN, "not": {"enum": ["side", "direction"]}}),
+]
+ClientFields = Annotated[
+    tuple[Annotated[str, AfterValidator(_client_field), Field(json_schema_extra={"enum": list(CLIENT_FIELDS)})], ...],
+    BeforeValidator(_names),
+]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 OnlyPolls = Annotated[bool, AfterValidator(_only_polls), Field(json_schema_extra={"const": False})]
-OnlyMirrors = Annotated[bool, AfterValidator(_only_mirrors), Field(json_schema_extra={"const": False})]
 Kind = Annotated[Literal["omtrader"], BeforeValidator(_kind)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]

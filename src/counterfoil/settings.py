@@ -9,20 +9,15 @@ import functools
 import os
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
-    PlainValidator,
-    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -32,28 +27,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from counterfoil import configfile, setting_problems
 from counterfoil import setting_values as values
 from counterfoil.configfile import KeyPath, Layer
+from counterfoil.platform_settings import OMTraderSettings
+from counterfoil.setting_sections import Section, shown
 
 SECRETS: tuple[KeyPath, ...] = (("database", "password"), ("platforms", "*", "password"), ("crm", "encryption_key"))
 """Every secret; `*` stands for any platform. Each can be given as `x_file` too."""
 
 _FILES: tuple[KeyPath, ...] = (("platforms", "*", "ca_file"),)
 _LAYERS: ContextVar[tuple[Layer, ...]] = ContextVar("_LAYERS", default=())
-
-
-class Section(BaseModel):
-    """A part of the settings that has keys of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_an_empty_section(cls, section: object) -> object:
-        """`crm:` with every line below it commented out says as little as no `crm:` at all."""
-        return {} if section is None else section
-
-    def shown(self) -> dict[str, object]:
-        """The effective values as the file would write them, secrets masked."""
-        return {name: _shown(value) for name, value in self if value is not None}
 
 
 class DatabaseSettings(Section):
@@ -79,104 +60,13 @@ class DatabaseSettings(Section):
         return {**super().shown(), "url": values.masked_url(self.url)}
 
 
-class RateLimitSettings(Section):
-    """What may be asked of a platform, over all replicas together."""
+class PasswordSettings(Section):
+    """Passwords that are made for a new account because the CRM gave none."""
 
-    per_second: values.Rate = 5.0
-    """Requests a second in the long run."""
-    burst: values.Whole = Field(default=10, ge=1, le=10_000)
-    """Requests that may go out at once after a quiet time."""
-    concurrent: values.Whole = Field(default=4, ge=1, le=64)
-    """Requests under way at the same time."""
-
-
-class Every(Section):
-    """How often a resource is pulled."""
-
-    every: values.Duration
-    """The time between two pulls."""
-
-
-def _interval(value: object) -> timedelta | None:
-    """The time between two pulls, None for `off` (which YAML reads as false)."""
-    if value is False or value == "off":
-        return None
-    if not isinstance(value, Mapping):
-        raise values.wrong("is not an interval; write {every: 30s}, or off")
-    return Every.model_validate(value).every
-
-
-_Interval: TypeAlias = Annotated[
-    timedelta | None, PlainValidator(_interval, json_schema_input_type=Every | Literal["off", False])
-]
-
-
-def _every(text: str) -> Any:
-    return Field(default={"every": text}, validate_default=True)
-
-
-class PullSettings(Section):
-    """How often each resource is pulled; one that is left out keeps its default, `off`: it is not pulled."""
-
-    accounts: _Interval = _every("60s")
-    positions: _Interval = _every("15s")
-    deals: _Interval = _every("30s")
-    transactions: _Interval = _every("60s")
-    orders: _Interval = _every("60s")
-    clients: _Interval = _every("5m")
-    groups: _Interval = _every("1h")
-    symbols: _Interval = _every("1h")
-    commissions: _Interval = _every("1h")
-    group_symbols: _Interval = _every("1h")
-    sweep: _Interval = _every("24h")
-    """The full comparison that finds late rows and deletions."""
-
-
-def _pull(value: object) -> Mapping[str, timedelta]:
-    intervals = {name: every for name, every in PullSettings.model_validate(value) if every is not None}
-    return MappingProxyType(intervals)
-
-
-class OMTraderSettings(Section):
-    """One OMTrader server, read through its Manager API."""
-
-    kind: values.Kind
-    """The platform's API; this version knows `omtrader`."""
-    base_url: values.BaseUrl
-    """`https://host[:port]`; plain `http://` only to this machine, a private address or a container's name."""
-    username: values.Username
-    """The login of a Manager account that sees every group to be mirrored."""
-    password: values.Secret
-    """The password of `username`."""
-    ca_file: Annotated[values.ReadableFile | None, values.GIVEN] = None
-    """PEM file with the authority that signed the server's certificate; without it, the system's authorities."""
-    timeout: values.Timeout = Field(default="20s", validate_default=True)
-    """How long one request may take, at most 25s."""
-    deals_path: values.ApiPath = "/api/v1/trader/deals"
-    """Where deals are listed, as published; some servers may want `/api/v1/manager/deals`."""
-    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
-    page_size: values.Whole = Field(default=500, ge=2, le=10_000)
-    """Rows a page; at least 2, because each page after the first overlaps the one before."""
-    pull: Annotated[
-        Mapping[str, timedelta], PlainValidator(_pull, json_schema_input_type=PullSettings), PlainSerializer(dict)
-    ] = Field(default_factory=lambda: _pull({}))
-    """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
-    push: values.OnlyMirrors = False
-    """Writing to the platform; this version only mirrors."""
-    stream: values.OnlyPolls = False
-    """WebSocket events on top of polling; this version only polls."""
-
-    @model_validator(mode="after")
-    def _ca_file_serves_https(self) -> "OMTraderSettings":
-        if self.ca_file and self.base_url.startswith("http://"):
-            raise values.stated("ca_file does nothing with http://; remove it, or write https://")
-        return self
-
-    def shown(self) -> dict[str, object]:
-        """As in `Section`; resources that are not pulled read `off`."""
-        intervals = {name: self.pull.get(name) for name in PullSettings.model_fields}
-        pull = {name: {"every": _shown(every)} if every else "off" for name, every in intervals.items()}
-        return {**super().shown(), "pull": pull}
+    length: values.Whole = Field(default=16, ge=8, le=64)
+    """Characters."""
+    symbols: bool = True
+    """Whether there are others than letters and digits among them."""
 
 
 class CrmSettings(Section):
@@ -184,6 +74,19 @@ class CrmSettings(Section):
 
     encryption_key: Annotated[values.EncryptionKey | None, values.GIVEN] = None
     """Fernet key that seals what must not lie readable in the database; `counterfoil config key` makes one."""
+    platform_choice: str = "required"
+    """`required`: a registrant waits until a platform is chosen; a platform's name: everybody goes there at once."""
+    allow_sandbox_payouts: bool = False
+    """Let payouts go that rest on a withdrawal from a simulated platform; for demonstrations only."""
+    username: values.UsernameTemplate = "{registrant}-{number}"
+    """The login name of a new account: `{number}` is the account's, `{registrant}` and `{platform}` may be used."""
+    passwords: PasswordSettings = Field(default_factory=PasswordSettings)
+    """How passwords are made where the CRM gives none."""
+    owned_fields: values.ClientFields = (
+        *("title", "first_name", "middle_name", "family_name", "gender", "birth_date", "language", "mobile", "email"),
+        *("country", "state", "city", "zip_code", "address", "national", "tax_id"),
+    )
+    """The fields of a client that the CRM owns: their value is the CRM's to decide, not the platform's."""
 
 
 class HttpSettings(Section):
@@ -230,6 +133,31 @@ class Settings(BaseSettings):
     crm: CrmSettings = Field(default_factory=CrmSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    def pushes(self, name: str) -> bool:
+        """Whether platform `name` is written to: as its `push` says, else where a key can seal passwords."""
+        push = self.platforms[name].push
+        return self.crm.encryption_key is not None if push is None else push
+
+    @model_validator(mode="after")
+    def _who_pushes_can_seal_passwords(self) -> "Settings":
+        for name, platform in self.platforms.items():
+            if platform.push and self.crm.encryption_key is None:
+                text = (
+                    "passwords are sealed with crm.encryption_key, which is missing;"
+                    " `counterfoil config key` makes one, or write push: false"
+                )
+                raise values.stated(text, "platforms", name, "push")
+        return self
+
+    @model_validator(mode="after")
+    def _the_platform_that_is_chosen_exists(self) -> "Settings":
+        if self.crm.platform_choice not in {"required", *self.platforms}:
+            names = ", ".join(self.platforms)
+            raise values.stated(
+                f"names no platform of this file; write required, or one of: {names}", "crm", "platform_choice"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -307,23 +235,10 @@ def schema() -> dict[str, Any]:
 
 def show(settings: Settings) -> str:
     """The effective settings as YAML, defaults included; every secret reads `********`."""
-    tree = {name: _shown(value) for name, value in settings}
+    tree: dict[str, Any] = {name: shown(value) for name, value in settings}
+    for name, platform in tree["platforms"].items():
+        platform["push"] = settings.pushes(name)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-
-
-def _shown(value: object) -> object:
-    match value:
-        case Section():
-            return value.shown()
-        case Mapping():
-            return {name: _shown(inner) for name, inner in value.items()}
-        case SecretStr():
-            return values.MASK
-        case timedelta():
-            return values.duration_text(value)
-        case Path():
-            return str(value)
-    return value
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from counterfoil import settings
-from counterfoil.settings import OMTraderSettings
+from counterfoil.platform_settings import OMTraderSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

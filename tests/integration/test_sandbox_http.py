@@ -525,6 +525,65 @@ async def test_writes_can_be_stricter_than_assumed(asker):
     assert money["comment"] == "1234"
 
 
+WRITES = [
+    ("POST", "clients", {"first_name": "Ada", "family_name": "L"}),
+    ("POST", "accounts", {"group_id": 79, "client_id": 3, "username": "ada", "user_password": "p"}),
+    ("POST", "accounts/1/money", {"amount": 5}),
+    ("PUT", "clients/3", {"city": "Rome"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+async def test_a_write_can_be_answered_without_an_id_although_it_happened(asker, method, path, body):
+    honest = (await asker.ask(method, f"{MANAGER}/{path}", json=body))[1]["data"]
+    await weather(asker, kind="answer_without_id")
+    status, envelope = await asker.ask(method, f"{MANAGER}/{path}", json=body)
+    assert (status, envelope["success"]) == (201 if method == "POST" else 200, True)
+    assert set(honest) - set(envelope["data"]) == {"id"}
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+async def test_a_write_can_be_answered_with_a_text_although_it_happened(asker, method, path, body):
+    books = asker.sandbox.books
+    await weather(asker, kind="answer_text")
+    before = len(books.clients) + len(books.accounts) + len(books.transactions)
+    _, envelope = await asker.ask(method, f"{MANAGER}/{path}", json=body)
+    assert (envelope["success"], envelope["data"]) == (True, "success")
+    assert len(books.clients) + len(books.accounts) + len(books.transactions) - before == (method == "POST")
+    assert method == "POST" or books.clients.get(3).fields["city"] == "Rome"
+
+
+async def test_a_write_that_is_refused_is_not_answered_with_the_text(asker):
+    await weather(asker, kind="answer_text")
+    status, envelope = await asker.ask("POST", f"{MANAGER}/accounts/1/money", json={"amount": -5})
+    assert (status, envelope["success"], envelope["data"]) == (400, False, None)
+
+
+async def test_a_sandbox_can_keep_it_to_itself_that_it_is_one(asker):
+    await weather(asker, kind="unmark")
+    assert "sandbox" not in (await asker.login())[1]["data"]
+    _, _, headers = await asker.text("GET", DEALS)
+    assert "X-Sandbox" not in headers
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "error_before"},
+        {"kind": "html"},
+        {"kind": "huge", "size": 1},
+        {"kind": "slow_body", "bytes_per_second": 10_000_000},
+        {"kind": "truncated"},
+        {"kind": "rate_limited"},
+    ],
+)
+async def test_what_a_fault_makes_of_an_answer_says_that_this_is_a_sandbox_unless_told_otherwise(asker, fault):
+    for faults, marked in (([fault], True), ([fault, {"kind": "unmark"}], False)):
+        asker.sandbox.faults.set(faults)
+        _, _, headers = await asker.text("GET", f"{DEALS}?limit=1")
+        assert ("X-Sandbox" in headers) is marked
+
+
 # The back door
 
 

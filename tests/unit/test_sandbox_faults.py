@@ -5,12 +5,13 @@ import pytest
 
 import counterfoil.sandbox
 from counterfoil.sandbox import faults as f
+from counterfoil.sandbox.desk import FaultDesk
 
 CLIENTS = "/api/v1/manager/clients"
 
 
 def desk(*specs):
-    made = f.FaultDesk()
+    made = FaultDesk()
     made.set(list(specs))
     return made
 
@@ -27,6 +28,10 @@ def desk(*specs):
         ({"kind": "forbid", "path": "("}, "regular expression"),
         ({"kind": "forbid", "times": 0}, "times"),
         ({"kind": "shift", "action": "dance"}, "action"),
+        ({"kind": "wrong_amount", "by": 0.01}, "by"),
+        ({"kind": "wrong_amount", "by": "a cent"}, "by"),
+        ({"kind": "answer_amount", "by": "1e9"}, "by"),
+        ({"kind": "answer_amount", "by": "1\n"}, "by"),
         ({"faults": [], "more": 1}, "expected one fault"),
         ({"faults": "all"}, "must be a list"),
         (["forbid"], "unknown kind"),
@@ -42,7 +47,7 @@ def test_a_fault_that_nobody_can_obey_is_refused_and_changes_nothing(spec, reaso
 
 @pytest.mark.parametrize("spec", [{"kind": "deaf"}, [{"kind": "deaf"}], {"faults": [{"kind": "deaf"}]}])
 def test_faults_come_singly_or_in_lists(spec):
-    made = f.FaultDesk()
+    made = FaultDesk()
     made.set(spec)
     assert [fault["kind"] for fault in made.describe()] == ["deaf"]
 
@@ -68,6 +73,21 @@ def test_times_and_every_say_when_it_strikes():
         ({"kind": "hide_closed"}, ("GET", CLIENTS, f.LIST), False),
         ({"kind": "unique"}, ("GET", CLIENTS, f.LIST), False),
         ({"kind": "extra_field"}, ("POST", CLIENTS, f.WRITE), True),
+        ({"kind": "unmark"}, ("POST", "/api/v1/oauth2/login", f.LOGIN), True),
+        ({"kind": "unmark"}, ("GET", CLIENTS, f.LIST), True),
+        ({"kind": "unmark", "path": "clients"}, ("POST", "/api/v1/oauth2/login", f.LOGIN), False),
+        *(
+            ({"kind": kind}, (method, CLIENTS, target), target == f.WRITE)
+            for kind in (
+                "wrong_amount",
+                "books_twice",
+                "answer_amount",
+                "answer_account",
+                "answer_without_id",
+                "answer_text",
+            )
+            for method, target in (("POST", f.WRITE), ("GET", f.LIST), ("GET", f.SINGLE))
+        ),
     ],
 )
 def test_a_fault_strikes_what_it_is_meant_for(spec, request_, hit):
@@ -79,7 +99,7 @@ def test_a_file_of_faults_is_read(tmp_path):
     path.write_text(
         "faults:\n  - {kind: rate_limited, retry_after: 2, times: 1}\n  - kind: drop_after\n    path: money\n"
     )
-    made = f.FaultDesk()
+    made = FaultDesk()
     made.load(path)
     assert [fault["kind"] for fault in made.describe()] == ["rate_limited", "drop_after"]
     path.write_text("faults: [")

@@ -1,11 +1,13 @@
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from counterfoil.sandbox import faults as f
 from counterfoil.sandbox import writes
 from counterfoil.sandbox.books import Books
+from counterfoil.sandbox.desk import FaultDesk
 from counterfoil.sandbox.ledger import RefusedError
 
 CALM = f.Struck()
@@ -127,3 +129,87 @@ def test_an_amount_is_booked_to_the_last_digit(books):
     assert account.balance - before == 99_999_999_999_999_999
     writes.transfer(books, account, {"amount": Decimal("0.10"), "direction": 1}, CALM)
     assert account.balance - before == 99_999_999_999_999_989
+
+
+# What a platform may do wrong with money
+
+DIGITS = 10**2
+
+
+@pytest.fixture
+def dollars(books):
+    return next(row for row in books.accounts if row.group.currency == "USD")
+
+
+def struck(kind, **wishes):
+    desk = FaultDesk()
+    desk.set({"kind": kind, **wishes})
+    return desk.pick("POST", "/api/v1/manager/accounts/1/money", f.WRITE)
+
+
+def money(books, account, faults, amount=100, **wishes):
+    """What the answer says after a transfer, and the transactions that it added to the books."""
+    before = set(books.transactions_of[account.id])
+    told = writes.transfer(books, account, {"amount": amount, "comment": "cf-1", **wishes}, faults)
+    added = [books.transactions.rows[key] for key in books.transactions_of[account.id] if key not in before]
+    assert books.check() == []
+    return json.loads(told.render(), parse_float=Decimal), added
+
+
+@pytest.mark.parametrize(
+    ("by", "direction", "booked"),
+    [("0.01", 0, 10_001), ("0.01", 1, -10_001), ("-0.5", 0, 9_950), ("25", 1, -12_500), ("-100", 0, 1)],
+)
+def test_a_wrong_amount_is_booked_and_told_as_it_was_booked(books, dollars, by, direction, booked):
+    money(books, dollars, CALM, amount=1_000)
+    told, (added,) = money(books, dollars, struck("wrong_amount", by=by), direction=direction)
+    assert added.amount == booked
+    assert (told["profit"], told["amount"]) == (Decimal(booked) / DIGITS, abs(Decimal(booked)) / DIGITS)
+
+
+def test_a_wrong_amount_is_at_least_the_smallest_unit_of_the_currency(books, account):
+    yen = msgspec.structs.replace(account.group, digits=0)
+    account.group = yen
+    before = account.balance
+    writes.transfer(books, account, {"amount": 100}, struck("wrong_amount"))
+    assert account.balance - before == 101
+
+
+@pytest.mark.parametrize(("direction", "profit"), [(0, Decimal("100.01")), (1, Decimal("-100.01"))])
+def test_an_answer_with_another_amount_leaves_the_books_right(books, dollars, direction, profit):
+    money(books, dollars, CALM, amount=1_000)
+    told, (added,) = money(books, dollars, struck("answer_amount"), direction=direction)
+    assert (told["profit"], told["amount"]) == (profit, Decimal("100.01"))
+    assert abs(added.amount) == 100 * DIGITS
+
+
+def test_an_answer_may_differ_by_any_amount(books, dollars):
+    told, _ = money(books, dollars, struck("answer_amount", by="-40.5"))
+    assert (told["profit"], told["amount"]) == (Decimal("59.5"), Decimal("59.5"))
+
+
+def test_an_answer_about_another_account_leaves_the_books_right(books, dollars):
+    told, (added,) = money(books, dollars, struck("answer_account"))
+    assert (told["account_id"], told["id"], told["amount"]) == (dollars.id + 1, added.id, 100)
+    assert added.account_id == dollars.id
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_money_can_be_booked_twice_and_told_once(books, dollars, direction):
+    money(books, dollars, CALM, amount=1_000)
+    before = dollars.balance
+    told, added = money(books, dollars, struck("books_twice"), direction=direction)
+    assert [(row.comment, abs(row.amount)) for row in added] == [("cf-1", 100 * DIGITS)] * 2
+    assert abs(dollars.balance - before) == 200 * DIGITS
+    assert told["id"] == min(row.id for row in added)
+
+
+def test_what_is_booked_twice_need_not_be_covered_twice(books, dollars):
+    everything = Decimal(dollars.free - dollars.credit) / DIGITS
+    _, added = money(books, dollars, struck("books_twice"), amount=everything, direction=1)
+    assert len(added) == 2
+
+
+def test_a_comment_that_is_cut_to_nothing_is_lost(books, dollars):
+    told, (added,) = money(books, dollars, struck("comment_cut", length=0))
+    assert (told["comment"], added.comment) == ("", "")

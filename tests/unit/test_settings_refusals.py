@@ -122,9 +122,6 @@ def test_a_file_without_permission_says_what_to_do(tmp_path, monkeypatch):
 PLATFORM = [  # a line below `live:`, and what is said about it; the line is line 10 of the file
     ("passwrod: x", "platforms.live.passwrod: unknown key; did you mean password?"),
     ("pasword_file: x", "platforms.live.pasword_file: unknown key; did you mean password_file?"),
-    ("lease: 30s", "platforms.live.lease: unknown key; "),
-    ("money: {}", "platforms.live.money: unknown key; "),
-    ("account_defaults: {}", "platforms.live.account_defaults: unknown key; "),
     ("stream_url: wss://x", "platforms.live.stream_url: unknown key; "),
     ("'password:hunter2':", "platforms.live.…: unknown key; "),
     ("<<: {page_size: 1}", "platforms.live.<<: unknown key; "),
@@ -166,10 +163,6 @@ PLATFORM = [  # a line below `live:`, and what is said about it; the line is lin
     ("ca_file: /absent/ca.pem", 'platforms.live.ca_file: "/absent/ca.pem" is not a file that can be read'),
     (f"ca_file: /{'x' * 300}", 'x…" is not a file that can be read'),
     ("ca_file: 7", 'platforms.live.ca_file: "7" is not the path of a file'),
-    (
-        "push: true",
-        'push: "true" is not possible: this version only mirrors and never writes to a platform; write false',
-    ),
     ("push: maybe", 'platforms.live.push: "maybe" is not true or false'),
     ("stream: true", 'platforms.live.stream: "true" is not possible: this version only polls; write false'),
     ("password_file: /x", "platforms.live.password_file: contradicts password; keep one of the two"),
@@ -418,4 +411,10 @@ VALUES = st.recursive(
 def test_any_value_under_any_key_is_settings_or_refused(tmp_path, key, value, more):
     _outcome(tmp_path / "counterfoil.yaml", f"{VALID.replace('crm-api', more)}\n{key}: {value}\n")
     _outcome(tmp_path / "counterfoil.yaml", f"{VALID}    pull: {value}\n    rate_limit: {more}\n")
+    _outcome(
+        tmp_path / "counterfoil.yaml", f"{VALID}    account_defaults: {value}\n    money: {more}\n    push: {value}\n"
+    )
+    _outcome(
+        tmp_path / "counterfoil.yaml", f"{VALID}crm: {{owned_fields: {value}, username: {more}, passwords: {value}}}\n"
+    )
     _outcome(tmp_path / "counterfoil.yaml", f"{key}: {value}\nplatforms: {{live: {more}}}\n")

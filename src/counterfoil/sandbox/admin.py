@@ -7,7 +7,8 @@ import msgspec
 from aiohttp import web
 
 from counterfoil.sandbox.books import Books, UnknownRowError
-from counterfoil.sandbox.faults import FaultDesk, FaultError
+from counterfoil.sandbox.desk import FaultDesk
+from counterfoil.sandbox.faults import FaultError
 from counterfoil.sandbox.ledger import RefusedError
 from counterfoil.sandbox.text import ENCODER
 

@@ -2,16 +2,15 @@
 
 A fault is an object with a `kind` and its parameters; it is picked per request by `method` and `path` (a regular expression
 searched in the path) and can be limited by `times` (how often it strikes, null for ever) and `every` (each k-th request that
-matches). Without a `path` the login is spared. They come from a YAML file, `PUT /_sandbox/faults`, or `FaultDesk.set`.
+matches). Without a `path` the login is spared by all but `unmark`. They come from a YAML file, `PUT /_sandbox/faults`, or
+`FaultDesk.set`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
-import yaml
 
 LOGIN, LIST, SINGLE, WRITE, MISS = "login", "list", "single", "write", "miss"
 """What a request is after: a fault strikes only those in its `scope`. `miss`: no such path."""
@@ -24,6 +23,8 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Status = Annotated[int, msgspec.Meta(ge=200, le=599)]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,8})?\Z")]
+"""Decimal text, because a fault's JSON must not make a binary float of money."""
 
 
 class FaultError(ValueError):
@@ -34,10 +35,17 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field=
     """What every fault has."""
 
     scope: ClassVar[frozenset[str]] = _ANY
+    spares_login: ClassVar[bool] = True
     path: str | None = None
     method: str | None = None
     times: Count | None = None
     every: Count = 1
+
+
+class Unmark(Fault, tag="unmark"):
+    """The answer does not say that this is a sandbox: no header X-Sandbox, no `sandbox` in the login's."""
+
+    spares_login: ClassVar[bool] = False
 
 
 class ListFault(Fault):
@@ -253,16 +261,47 @@ class PutReplaces(WriteFault, tag="put_replaces"):
 
 
 class CommentCut(WriteFault, tag="comment_cut"):
-    """The platform keeps only so many characters of a money comment."""
+    """The platform keeps only so many characters of a money comment; 0: none, so that the reference is lost."""
 
     length: Natural = 31
+
+
+class WrongAmount(WriteFault, tag="wrong_amount"):
+    """Books `by` more than was asked, and answers truthfully with what was booked."""
+
+    by: Amount = "0.01"
+
+
+class BooksTwice(WriteFault, tag="books_twice"):
+    """Books the same money twice, covered or not, and answers with the first transaction."""
+
+
+class AnswerAmount(WriteFault, tag="answer_amount"):
+    """Books rightly; in the answer profit and amount are larger by `by`."""
+
+    by: Amount = "0.01"
+
+
+class AnswerAccount(WriteFault, tag="answer_account"):
+    """Books rightly; the answer names the account with the next id."""
+
+
+class AnswerWithoutId(RowFault, tag="answer_without_id"):
+    """The row that answers a write has no id."""
+
+    scope: ClassVar[frozenset[str]] = frozenset({WRITE})
+
+
+class AnswerText(WriteFault, tag="answer_text"):
+    """The text success answers a write, instead of the row."""
 
 
 AnyFault = (
     *(Delay, Deaf, DropBefore, DropAfter, ErrorBefore, ErrorAfter, RateLimited, ExpireTokens, Forbid, SuccessFalse),
     *(WrongShape, Truncated, Html, Huge, SlowBody, ShortPage, OverlapPage, Shift, LateRows, DuplicateRows, SamePage),
     *(EndlessPages, Cap, IgnoreLimit, IgnoreSort, NullEmpty, BareList, NestedGroups, Vanish, HideClosed),
-    *(ShuffleFields, MalformedRecord, ExtraField, PasswordLeak, Unique, PutReplaces, CommentCut),
+    *(ShuffleFields, MalformedRecord, ExtraField, PasswordLeak, Unmark, Unique, PutReplaces, CommentCut),
+    *(WrongAmount, BooksTwice, AnswerAmount, AnswerAccount, AnswerWithoutId, AnswerText),
 )
 
 KINDS: Final = {str(kind.__struct_config__.tag): kind for kind in AnyFault}
@@ -297,7 +336,7 @@ class Armed:
     def _matches(self, method: str, path: str, target: str) -> bool:
         if target not in self.fault.scope or (self.fault.method or method).upper() != method:
             return False
-        return bool(self._pattern.search(path)) if self._pattern else target != LOGIN
+        return bool(self._pattern.search(path)) if self._pattern else target != LOGIN or not self.fault.spares_login
 
 
 F = TypeVar("F", bound=Fault)
@@ -319,62 +358,3 @@ class Struck:
     def has(self, kind: type[Fault]) -> bool:
         """Whether a fault of this kind strikes."""
         return self.get(kind) is not None
-
-
-class FaultDesk:
-    """The faults in force."""
-
-    def __init__(self) -> None:
-        self._armed: list[Armed] = []
-
-    def set(self, spec: object) -> None:
-        """Replace all faults by one object, a list of them, or {"faults": list}. Raises FaultError and changes nothing."""
-        self._armed = [Armed(_read(item, place)) for place, item in enumerate(_items(spec))]
-
-    def clear(self) -> None:
-        """Good weather again."""
-        self._armed = []
-
-    def load(self, path: Path) -> None:
-        """Replace all faults by those of a YAML file."""
-        try:
-            self.set(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
-        except yaml.YAMLError as error:
-            raise FaultError(f"{path}: not YAML: {error}") from error
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Each fault with how many requests matched (`seen`) and how many it struck (`fired`)."""
-        return [{**msgspec.to_builtins(a.fault), "seen": a.seen, "fired": a.fired} for a in self._armed]
-
-    def fired(self, kind: str) -> int:
-        """How often faults of this kind have struck."""
-        return sum(a.fired for a in self._armed if isinstance(a.fault, KINDS[kind]))
-
-    def pick(self, method: str, path: str, target: str) -> Struck:
-        """The faults that strike this request."""
-        return Struck([armed for armed in self._armed if armed.strikes(method, path, target)])
-
-
-def _items(spec: object) -> list[object]:
-    if isinstance(spec, Mapping) and "kind" not in spec:
-        if set(spec) != {"faults"}:
-            raise FaultError("expected one fault with its kind, a list of faults, or {faults: [...]}")
-        spec = spec["faults"]
-    if isinstance(spec, Mapping):
-        return [spec]
-    if not isinstance(spec, list | tuple):
-        raise FaultError("faults must be a list")
-    return list(spec)
-
-
-def _read(item: object, place: int) -> Fault:
-    kind = KINDS.get(str(item.get("kind"))) if isinstance(item, Mapping) else None
-    if kind is None:
-        raise FaultError(f"faults[{place}]: unknown kind; there are {', '.join(sorted(KINDS))}")
-    try:
-        fault: Fault = msgspec.convert(item, kind)
-    except msgspec.ValidationError as error:
-        raise FaultError(f"faults[{place}]: {error}") from error
-    if isinstance(fault, Shift) and fault.action not in {"delete", "insert"}:
-        raise FaultError(f"faults[{place}]: action is delete or insert")
-    return fault

@@ -210,6 +210,8 @@ def _change(fault: f.RowFault) -> Callable[[int, _Fields], _Fields]:
         return lambda _place, fields: {**fields, **leak}
     if isinstance(fault, f.MalformedRecord):
         return _malformed(fault)
+    if isinstance(fault, f.AnswerWithoutId):
+        return _malformed(f.MalformedRecord(field="id", value=None))
     raise TypeError(f"{type(fault).__name__} changes no rows")
 
 

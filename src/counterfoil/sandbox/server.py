@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -16,10 +17,11 @@ from counterfoil.sandbox import faults as f
 from counterfoil.sandbox import journal, listing, omtrader
 from counterfoil.sandbox.admin import PREFIX, Admin
 from counterfoil.sandbox.books import Books
+from counterfoil.sandbox.desk import FaultDesk
 from counterfoil.sandbox.journal import Entry, Journal
 from counterfoil.sandbox.omtrader import Call, Platform, Reply, Route
 
-_MARK: Final = {"X-Sandbox": "1"}
+_MARKED: ContextVar[bool] = ContextVar("_MARKED", default=False)
 _HTML: Final = "<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
 _SLASHES: Final = re.compile("/+")
 _HUGE_ROW: Final = b'{"id":1,"padding":"' + b"x" * 65_000 + b'"},'
@@ -55,7 +57,7 @@ class Sandbox:
         wish = self.options
         if wish.kind != "omtrader":
             raise ValueError(f"no sandbox of kind {wish.kind!r}; there is omtrader")
-        self.faults = f.FaultDesk()
+        self.faults = FaultDesk()
         if wish.faults is not None:
             self.faults.load(wish.faults)
         self.books = Books(clients=wish.clients, accounts=wish.accounts, deals=wish.deals, seed=wish.seed)
@@ -80,6 +82,7 @@ class Sandbox:
         """Listen. Raises OSError when the port is taken."""
         app = web.Application(client_max_size=16 << 20)
         app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(_mark)
         self._closing.clear()
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
         await self._runner.setup()
@@ -141,6 +144,7 @@ class Sandbox:
 
     async def _answer(self, request: web.Request, call: Call, route: Route) -> web.StreamResponse:
         struck = self.faults.pick(call.method, call.path, route.target)
+        _MARKED.set(not struck.has(f.Unmark))
         if not struck.armed:
             return _response(self.platform.answer(call, route, struck))
         early = await self._before(request, struck)
@@ -180,7 +184,7 @@ class Sandbox:
         if (shape := struck.get(f.WrongShape)) is not None:
             reply = Reply(reply.status, listing.envelope(shape.value.encode(), reply.status))
         if (html := struck.get(f.Html)) is not None:
-            return web.Response(text=_HTML, status=html.status, content_type="text/html", headers=_MARK)
+            return web.Response(text=_HTML, status=html.status, content_type="text/html")
         return await self._send(request, reply, struck)
 
     async def _send(self, request: web.Request, reply: Reply, struck: f.Struck) -> web.StreamResponse:
@@ -215,6 +219,12 @@ class Sandbox:
             await self._pause(size / speed)
 
 
+async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
+    """Say that this is no real platform, on every answer of the platform and whatever a fault made of it."""
+    if _MARKED.get():
+        response.headers["X-Sandbox"] = "1"
+
+
 def _refused_before(struck: f.Struck) -> web.Response | None:
     if limited := struck.get(f.RateLimited):
         response = _response(_error(429))
@@ -238,7 +248,7 @@ def _lie(fault: f.SuccessFalse) -> Reply:
 
 
 def _response(reply: Reply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, content_type="application/json", headers=_MARK)
+    return web.Response(body=reply.body, status=reply.status, content_type="application/json")
 
 
 def _hang_up(request: web.Request) -> web.Response:
@@ -249,7 +259,7 @@ def _hang_up(request: web.Request) -> web.Response:
 
 
 async def _stream(request: web.Request, chunks: AsyncIterator[bytes], *, status: int = 200) -> web.StreamResponse:
-    response = web.StreamResponse(status=status, headers={**_MARK, "Content-Type": "application/json"})
+    response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
     await response.prepare(request)
     async for chunk in chunks:
         await response.write(chunk)
@@ -269,7 +279,7 @@ async def _flood(size: int | None) -> AsyncIterator[bytes]:
 
 
 async def _break_off(request: web.Request, kept: bytes, promised: int) -> web.StreamResponse:
-    headers = {**_MARK, "Content-Type": "application/json", "Content-Length": str(promised)}
+    headers = {"Content-Type": "application/json", "Content-Length": str(promised)}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     await response.write(kept)

@@ -3,7 +3,7 @@
 Which fields may be written: reference, sections 5.1, 5.2 and 5.9. What is ASSUMED about their meaning stands in `omtrader`.
 """
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -171,7 +171,7 @@ def _text(wishes: Fields, name: str) -> str:
 
 
 def transfer(books: Books, account: Account, wishes: Fields, struck: f.Struck) -> Transaction:
-    """Money in or out: {amount, side (or type) 2 or 3, direction 0 or 1, comment}."""
+    """Money in or out: {amount, side (or type) 2 or 3, direction 0 or 1, comment}; what is told of it, true or not."""
     amount, comment = _amount(wishes.get("amount"), account), _text(wishes, "comment")
     side = wishes.get("side", wishes.get("type", BALANCE))
     direction = wishes.get("direction", IN)
@@ -181,7 +181,29 @@ def transfer(books: Books, account: Account, wishes: Fields, struck: f.Struck) -
         raise RefusedError("direction must be 0 or 1")
     if cut := struck.get(f.CommentCut):
         comment = comment[: cut.length]
-    return books.move_money(account, -amount if direction == OUT else amount, int(side), comment)
+    if wrong := struck.get(f.WrongAmount):
+        amount = max(1, amount + _units(wrong.by, account.group.digits))
+    signed = -amount if direction == OUT else amount
+    booked = books.move_money(account, signed, int(side), comment)
+    if struck.has(f.BooksTwice):
+        # With a key of its own it is booked without asking for cover: this platform has lost count.
+        books.move_money(account, signed, int(side), comment, key=books.deal_ids.draw())
+    return _told(booked, struck)
+
+
+def _told(booked: Transaction, struck: f.Struck) -> Transaction:
+    """The transaction as the answer describes it; the books keep the true one."""
+    if other := struck.get(f.AnswerAmount):
+        more = _units(other.by, booked.currency_digits)
+        booked = msgspec.structs.replace(booked, amount=booked.amount + (more if booked.amount > 0 else -more))
+    if struck.has(f.AnswerAccount):
+        booked = msgspec.structs.replace(booked, account_id=booked.account_id + 1)
+    return booked
+
+
+def _units(amount: str, digits: int) -> int:
+    """A fault's amount in the smallest unit, rounded up: a hundredth of a yen is a yen."""
+    return int(Decimal(amount).scaleb(digits).to_integral_value(ROUND_UP))
 
 
 def _amount(wish: object, account: Account) -> int:

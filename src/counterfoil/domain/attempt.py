@@ -1,0 +1,94 @@
+"""What came of one attempt to change a platform, and of one look for its effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Facts = Mapping[str, object]
+"""What a platform told about a record: plain JSON values, for the books and for a person. Never a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The platform did it, and names the record."""
+
+    record_id: int
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Surely not done, and never will be as asked; the reason is the platform's."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Surely not done; the same may work later.
+
+    `retry_after`: seconds to wait, None when nobody said. `held`: the whole platform is in the way (a pause, a refused login,
+    a missing right), so this spends none of the intent's tries.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """May have been done: whatever is not proven otherwise."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Something was done, but not what was asked: nothing more is written to that platform before a person has looked."""
+
+    reason: str
+    record_id: int | None = None
+
+
+Outcome = Accepted | Rejected | NotSent | Unknown | Mismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What the platform held before an attempt: its effect can only lie beyond."""
+
+    marks: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The effect is there."""
+
+    record_id: int
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A complete look did not find it, and nothing else explains it."""
+
+    evidence: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The look proves nothing."""
+
+    reason: str
+    evidence: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is there is not what was asked for: done twice, or with another amount."""
+
+    reason: str
+    evidence: Facts = field(default_factory=dict)
+
+
+Finding = Found | Absent | Unclear | Wrong

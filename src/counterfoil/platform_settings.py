@@ -1,0 +1,217 @@
+"""The settings of one platform: how it is reached, read, and written to."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import combinations
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
+
+from counterfoil import setting_values as values
+from counterfoil.setting_sections import Section, shown
+
+SHORTEST_MARGIN = timedelta(seconds=5)
+"""What a lease must leave after a request has timed out: time to write down how it ended."""
+
+
+class RateLimitSettings(Section):
+    """What may be asked of a platform, over all replicas together."""
+
+    per_second: values.Rate = 5.0
+    """Requests a second in the long run."""
+    burst: values.Whole = Field(default=10, ge=1, le=10_000)
+    """Requests that may go out at once after a quiet time."""
+    concurrent: values.Whole = Field(default=4, ge=1, le=64)
+    """Requests under way at the same time."""
+
+
+class Every(Section):
+    """How often a resource is pulled."""
+
+    every: values.Duration
+    """The time between two pulls."""
+
+
+def _interval(value: object) -> timedelta | None:
+    """The time between two pulls, None for `off` (which YAML reads as false)."""
+    if value is False or value == "off":
+        return None
+    if not isinstance(value, Mapping):
+        raise values.wrong("is not an interval; write {every: 30s}, or off")
+    return Every.model_validate(value).every
+
+
+_Interval: TypeAlias = Annotated[
+    timedelta | None, PlainValidator(_interval, json_schema_input_type=Every | Literal["off", False])
+]
+
+
+def _every(text: str) -> Any:
+    return Field(default={"every": text}, validate_default=True)
+
+
+class PullSettings(Section):
+    """How often each resource is pulled; one that is left out keeps its default, `off`: it is not pulled."""
+
+    accounts: _Interval = _every("60s")
+    positions: _Interval = _every("15s")
+    deals: _Interval = _every("30s")
+    transactions: _Interval = _every("60s")
+    orders: _Interval = _every("60s")
+    clients: _Interval = _every("5m")
+    groups: _Interval = _every("1h")
+    symbols: _Interval = _every("1h")
+    commissions: _Interval = _every("1h")
+    group_symbols: _Interval = _every("1h")
+    sweep: _Interval = _every("24h")
+    """The full comparison that finds late rows and deletions."""
+
+
+def _pull(value: object) -> Mapping[str, timedelta]:
+    intervals = {name: every for name, every in PullSettings.model_validate(value) if every is not None}
+    return MappingProxyType(intervals)
+
+
+class UnknownSettings(Section):
+    """When 'not found' may be believed of a write whose answer never came."""
+
+    settle: values.Settle = Field(default="15m", validate_default=True)
+    """How long after a write's deadline it may still take effect, because buffered bytes arrive late; 1s to 24h."""
+    looks: values.Whole = Field(default=2, ge=2, le=10)
+    """How many looks must agree that it is not there."""
+    between: values.Duration = Field(default="5s", validate_default=True)
+    """The time between two looks."""
+
+
+class MovementSettings(Section):
+    """How one kind of money movement is told to the platform."""
+
+    side: values.Natural
+    """The value of `side`: 2 is balance and 3 credit in the vendor's enumeration."""
+    direction: values.Natural
+    """The value of `direction`: 0 is in and 1 out in the vendor's enumeration."""
+
+
+class MoneySettings(Section):
+    """The body of a money transfer, which nothing public describes: compare it with the broker's Swagger page."""
+
+    deposit: MovementSettings = MovementSettings(side=2, direction=0)
+    """Money in."""
+    withdraw: MovementSettings = MovementSettings(side=2, direction=1)
+    """Money out."""
+    credit_in: MovementSettings = MovementSettings(side=3, direction=0)
+    """A bonus that cannot be withdrawn."""
+    credit_out: MovementSettings = MovementSettings(side=3, direction=1)
+    """Such a bonus taken back."""
+    amount_field: values.MoneyField = "amount"
+    """The field that carries the amount, always positive."""
+    reference_field: values.MoneyField = "comment"
+    """The field that carries our reference and can be read back from the account's transactions."""
+
+    @model_validator(mode="after")
+    def _everything_can_be_told_apart(self) -> "MoneySettings":
+        if self.amount_field == self.reference_field:
+            raise values.stated(
+                f"amount_field and reference_field are both {self.amount_field}; name two fields", "amount_field"
+            )
+        movements = ((name, value) for name, value in self if isinstance(value, MovementSettings))
+        for (one, first), (other, second) in combinations(movements, 2):
+            if first == second:
+                text = f"same side and direction as {one}, so that the two could not be told apart; change one of them"
+                raise values.stated(text, other)
+        return self
+
+
+class AccountDefaults(Section):
+    """What a new account gets where the CRM says nothing; never passwords, balances or a login name."""
+
+    group_id: Annotated[values.Positive | None, values.GIVEN] = None
+    """The group on the platform."""
+    leverage: Annotated[values.Natural | None, values.GIVEN] = None
+    """1:x; 0 means the group's."""
+    company: Annotated[str | None, values.GIVEN] = None
+    """The holder's company."""
+    country: Annotated[str | None, values.GIVEN] = None
+    """The holder's country, in the platform's own spelling."""
+    zip_code: Annotated[str | None, values.GIVEN] = None
+    """The holder's postal code."""
+    state: Annotated[str | None, values.GIVEN] = None
+    """The holder's state or province."""
+    city: Annotated[str | None, values.GIVEN] = None
+    """The holder's city."""
+    address: Annotated[str | None, values.GIVEN] = None
+    """The holder's street address."""
+
+
+def _account_defaults(value: object) -> Mapping[str, int | str]:
+    return MappingProxyType(AccountDefaults.model_validate(value).model_dump(exclude_unset=True))
+
+
+class OMTraderSettings(Section):
+    """One OMTrader server, read and written through its Manager API."""
+
+    kind: values.Kind
+    """The platform's API; this version knows `omtrader`."""
+    base_url: values.BaseUrl
+    """`https://host[:port]`; plain `http://` only to this machine, a private address or a container's name."""
+    username: values.Username
+    """The login of a Manager account that sees every group to be mirrored."""
+    password: values.Secret
+    """The password of `username`."""
+    ca_file: Annotated[values.ReadableFile | None, values.GIVEN] = None
+    """PEM file with the authority that signed the server's certificate; without it, the system's authorities."""
+    timeout: values.Timeout = Field(default="20s", validate_default=True)
+    """How long one request may take, at most 25s."""
+    lease: values.Lease = Field(default="30s", validate_default=True)
+    """How long a worker holds a write before another may take it over: 5s longer than `timeout` or more, at most 10m."""
+    deals_path: values.ApiPath = "/api/v1/trader/deals"
+    """Where deals are listed, as published; some servers may want `/api/v1/manager/deals`."""
+    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
+    page_size: values.Whole = Field(default=500, ge=2, le=10_000)
+    """Rows a page; at least 2, because each page after the first overlaps the one before."""
+    pull: Annotated[
+        Mapping[str, timedelta], PlainValidator(_pull, json_schema_input_type=PullSettings), PlainSerializer(dict)
+    ] = Field(default_factory=lambda: _pull({}))
+    """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
+    push: Annotated[bool | None, values.GIVEN] = None
+    """Whether the platform is written to; left out: true where `crm.encryption_key` is set, else false."""
+    unknown: UnknownSettings = Field(default_factory=UnknownSettings)
+    """When 'not found' may be believed of a write whose answer never came."""
+    money: MoneySettings = Field(default_factory=MoneySettings)
+    """The body of a money transfer: compare it with the broker's Swagger page."""
+    account_defaults: Annotated[
+        Mapping[str, int | str],
+        PlainValidator(_account_defaults, json_schema_input_type=AccountDefaults),
+        PlainSerializer(dict),
+    ] = Field(default_factory=lambda: _account_defaults({}))
+    """What a new account gets where the CRM says nothing; what is not given is absent."""
+    put: Literal["merge", "partial"] = "merge"
+    """What is sent to change a record; what a PUT does with fields that it does not name is not documented.
+
+    `merge`: the record is read, changed and sent with everything that can be written, and `crm.update_account` is refused.
+    `partial`: the broker confirmed that a PUT keeps what it does not name, and only changed fields are sent.
+    """
+    stream: values.OnlyPolls = False
+    """WebSocket events on top of polling; this version only polls."""
+
+    @field_validator("lease")
+    @classmethod
+    def _lease_outlives_a_request(cls, lease: timedelta, info: ValidationInfo) -> timedelta:
+        timeout = info.data.get("timeout")  # absent when it was refused itself
+        if timeout is not None and lease < timeout + SHORTEST_MARGIN:
+            shortest, given = values.duration_text(timeout + SHORTEST_MARGIN), values.duration_text(timeout)
+            raise values.wrong(f"is too short for timeout: {given}; write at least {shortest}, or a shorter timeout")
+        return lease
+
+    @model_validator(mode="after")
+    def _ca_file_serves_https(self) -> "OMTraderSettings":
+        if self.ca_file and self.base_url.startswith("http://"):
+            raise values.stated("ca_file does nothing with http://; remove it, or write https://")
+        return self
+
+    def shown(self) -> dict[str, object]:
+        """As in `Section`; resources that are not pulled read `off`."""
+        intervals = {name: self.pull.get(name) for name in PullSettings.model_fields}
+        pull = {name: {"every": shown(every)} if every else "off" for name, every in intervals.items()}
+        return {**super().shown(), "pull": pull}

@@ -1,0 +1,41 @@
+"""What every part of the settings has in common: it cannot change, it refuses unknown keys, it can be shown."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+from counterfoil import setting_values as values
+
+
+class Section(BaseModel):
+    """A part of the settings that has keys of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_an_empty_section(cls, section: object) -> object:
+        """`crm:` with every line below it commented out says as little as no `crm:` at all."""
+        return {} if section is None else section
+
+    def shown(self) -> dict[str, object]:
+        """The effective values as the file would write them, secrets masked."""
+        return {name: shown(value) for name, value in self if value is not None}
+
+
+def shown(value: object) -> object:
+    """One effective value as the file would write it, secrets masked."""
+    match value:
+        case Section():
+            return value.shown()
+        case Mapping():
+            return {name: shown(inner) for name, inner in value.items()}
+        case SecretStr():
+            return values.MASK
+        case timedelta():
+            return values.duration_text(value)
+        case Path():
+            return str(value)
+    return value
