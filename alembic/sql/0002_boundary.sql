@@ -124,17 +124,17 @@ DECLARE
 BEGIN
     LOOP
         made := '';
-        WHILE char_length(made) < length LOOP
+        WHILE char_length(made) < coalesce(length, 16) LOOP
             -- The server's strong random source; the bytes that carry a UUID's version and variant are left out.
             bytes := substring(uuid_send(gen_random_uuid()) FROM 10 FOR 7);
             FOR at IN 0..6 LOOP
                 -- Bytes beyond the last full turn of the alphabet would make its first letters likelier.
-                IF get_byte(bytes, at) < 256 - 256 % char_length(letters) AND char_length(made) < length THEN
+                IF get_byte(bytes, at) < 256 - 256 % char_length(letters) AND char_length(made) < coalesce(length, 16) THEN
                     made := made || substr(letters, 1 + get_byte(bytes, at) % char_length(letters), 1);
                 END IF;
             END LOOP;
         END LOOP;
-        EXIT WHEN made ~ '[A-Z]' AND made ~ '[a-z]' AND made ~ '[0-9]' AND (NOT symbols OR made ~ '[!#%+=?@_-]');
+        EXIT WHEN made ~ '[A-Z]' AND made ~ '[a-z]' AND made ~ '[0-9]' AND (symbols IS NOT TRUE OR made ~ '[!#%+=?@_-]');
     END LOOP;
     RETURN made;
 END $$;
@@ -233,7 +233,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION counterfoil.public_part(account jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT account - 'user_password' - 'investor_password'
+    SELECT CASE WHEN jsonb_typeof(account) = 'object' THEN account - 'user_password' - 'investor_password' ELSE account END
 $$;
 
 CREATE FUNCTION counterfoil.require_account(account jsonb, of_kind text) RETURNS void LANGUAGE plpgsql AS $$
@@ -285,7 +285,7 @@ CREATE FUNCTION counterfoil.digits_of(of_account counterfoil.accounts) RETURNS i
         (SELECT CAST(m.currency_digits AS integer) FROM mirror.accounts m
             WHERE m.platform = of_account.platform AND m.id = of_account.account_id),
         (SELECT CAST(g.currency_digits AS integer) FROM mirror.groups g WHERE g.platform = of_account.platform AND g.id =
-            coalesce(CAST(of_account.wish ->> 'group_id' AS bigint), (SELECT CAST(p.account_defaults ->> 'group_id' AS bigint)
+            coalesce(CAST(of_account.wish ->> 'group_id' AS numeric), (SELECT CAST(p.account_defaults ->> 'group_id' AS numeric)
                 FROM counterfoil.published_platforms p WHERE p.platform = of_account.platform))))
 $$;
 
@@ -336,8 +336,7 @@ DECLARE
     target text := coalesce(platform, nullif(rule, 'required'));
     target_kind text;
     wish jsonb := jsonb_strip_nulls(jsonb_build_object('profile', profile, 'platform', platform,
-        'account', counterfoil.public_part(CASE WHEN jsonb_typeof(account) = 'object' THEN account END), 'deposit',
-        CASE WHEN deposit = 'NaN' OR deposit IN ('Infinity', '-Infinity') THEN NULL ELSE trim_scale(deposit) END));
+        'account', counterfoil.public_part(account), 'deposit', trim_scale(deposit)));
     registrant counterfoil.registrants;
     client counterfoil.intents;
     credentials jsonb;
@@ -357,6 +356,9 @@ BEGIN
         END IF;
         IF account IS NOT NULL THEN
             PERFORM counterfoil.require_account(account, target_kind);
+            IF octet_length(registrant_id) > 190 THEN
+                PERFORM counterfoil.refuse('CF006', 'registrant_id', 'must be at most 190 bytes long where an account is named after it');
+            END IF;
         ELSIF deposit IS NOT NULL THEN
             PERFORM counterfoil.refuse('CF006', 'deposit', 'needs an account');
         END IF;
@@ -396,6 +398,8 @@ CREATE FUNCTION counterfoil.locked_registrant(wanted text) RETURNS counterfoil.r
 DECLARE
     registrant counterfoil.registrants;
 BEGIN
+    -- The step first, then what it makes: in the order in which the daemon locks them when it notes a confirmation.
+    PERFORM FROM counterfoil.intents i WHERE i.registrant_id = wanted AND i.kind = 'client' ORDER BY i.id DESC LIMIT 1 FOR UPDATE;
     SELECT r.* INTO registrant FROM counterfoil.registrants r WHERE r.registrant_id = wanted FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         PERFORM counterfoil.refuse('CF005', 'registrant_id', format('%s is not known', coalesce(wanted, 'null')));
@@ -422,16 +426,16 @@ BEGIN
     FROM counterfoil.accounts a WHERE a.registrant_id = choose_platform.registrant_id;
     UPDATE counterfoil.registrants r SET platform = choose_platform.platform
     WHERE r.registrant_id = choose_platform.registrant_id;
+    UPDATE counterfoil.intents i SET platform = choose_platform.platform,
+        state = CASE WHEN i.id = client.id THEN 'pending' ELSE i.state END,
+        reason = CASE WHEN i.id = client.id THEN NULL ELSE i.reason END
+    WHERE i.registrant_id = choose_platform.registrant_id AND i.state = 'waiting';
     BEGIN
         UPDATE counterfoil.accounts a SET platform = choose_platform.platform
         WHERE a.registrant_id = choose_platform.registrant_id AND a.platform IS NULL;
     EXCEPTION WHEN unique_violation THEN
         PERFORM counterfoil.refuse('CF006', 'username', format('a login name of %s is taken on %s', registrant_id, platform));
     END;
-    UPDATE counterfoil.intents i SET platform = choose_platform.platform,
-        state = CASE WHEN i.id = client.id THEN 'pending' ELSE i.state END,
-        reason = CASE WHEN i.id = client.id THEN NULL ELSE i.reason END
-    WHERE i.registrant_id = choose_platform.registrant_id AND i.state = 'waiting';
 END $$;
 
 CREATE FUNCTION counterfoil.require_updatable(
@@ -495,10 +499,8 @@ DECLARE
     credentials jsonb;
 BEGIN
     PERFORM counterfoil.require_name('reference', reference);
-    SELECT r.* INTO registrant FROM counterfoil.registrants r WHERE r.registrant_id = open_account.registrant_id;
-    IF NOT FOUND THEN
-        PERFORM counterfoil.refuse('CF005', 'registrant_id', format('%s is not known', coalesce(registrant_id, 'null')));
-    END IF;
+    -- Held until we commit: neither a choice of platform nor another derived login name comes between.
+    registrant := counterfoil.locked_registrant(registrant_id);
     IF earlier.id IS NULL THEN
         PERFORM counterfoil.require_account(account,
             (SELECT p.kind FROM counterfoil.published_platforms p WHERE p.platform = registrant.platform));
@@ -557,6 +559,8 @@ CREATE FUNCTION counterfoil.locked_account(wanted text) RETURNS counterfoil.acco
 DECLARE
     account counterfoil.accounts;
 BEGIN
+    -- The step first, as in locked_registrant.
+    PERFORM FROM counterfoil.intents i WHERE i.reference = wanted AND i.kind IN ('account', 'adopt') FOR UPDATE;
     SELECT a.* INTO account FROM counterfoil.accounts a WHERE a.reference = wanted FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         PERFORM counterfoil.refuse('CF005', 'reference', format('%s is not known', coalesce(wanted, 'null')));

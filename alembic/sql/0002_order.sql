@@ -157,7 +157,9 @@ BEGIN
     IF NEW.state = 'pending' THEN
         PERFORM pg_notify('counterfoil_work', NEW.platform);
     ELSIF NEW.state = 'confirmed' THEN
-        UPDATE counterfoil.intents i SET state = 'pending', reason = NULL, due_at = clock_timestamp()
+        -- What was planned while the platform was being chosen does not know it.
+        UPDATE counterfoil.intents i
+        SET state = 'pending', platform = NEW.platform, reason = NULL, due_at = clock_timestamp()
         WHERE i.predecessor_id = NEW.id AND i.state = 'waiting';
         IF NEW.kind = 'withdraw' AND counterfoil.payout_may_leave(NEW.id) THEN
             UPDATE counterfoil.payouts p SET state = 'releasable' WHERE p.intent_id = NEW.id AND p.state = 'blocked';

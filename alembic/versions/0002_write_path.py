@@ -31,8 +31,8 @@ END $$
 def _run(name: str) -> None:
     """Run a file of SQL: a statement ends with a semicolon before an empty line."""
     for statement in re.split(r";\n\n(?=\S)", (SQL / name).read_text(encoding="utf-8").rstrip().removesuffix(";")):
-        # A colon before a name would be a parameter to SQLAlchemy.
-        op.execute(sa.text(re.sub(r"(?<!:):(?=\w)", r"\\:", statement)))
+        # A colon before a name would be a parameter to SQLAlchemy; [:space:] would not, and would keep the backslash.
+        op.execute(sa.text(re.sub(r"(?<!:):(?=\w+(?![:\w]))", r"\\:", statement)))
 
 
 def upgrade() -> None:
@@ -79,6 +79,7 @@ def upgrade() -> None:
     sa.Column("bound_at", sa.DateTime(timezone=True), nullable=True, comment="When the first login bound the name; null: not bound yet"),
     sa.Column("paused", sa.Text(), nullable=True, comment="Why nothing is written to it until a person resumes; null: it is not paused"),
     sa.Column("reference_field", sa.Text(), nullable=True, comment="The field that carries our references; null: nothing sent yet"),
+    sa.Column("reference_since", sa.DateTime(timezone=True), nullable=True, comment="When that field last changed; null: never"),
     sa.Column("reference_proven_at", sa.DateTime(timezone=True), nullable=True, comment="When one of our references was read back out of it; null: never"),
     sa.PrimaryKeyConstraint("platform", name=op.f("platform_state_pkey")),
     schema="counterfoil",

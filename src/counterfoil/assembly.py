@@ -4,19 +4,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.platform_settings import OMTraderSettings
+from counterfoil.platform_settings import MoneySettings, OMTraderSettings
 from counterfoil.platforms.base import Vault
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
+from counterfoil.platforms.omtrader.transfers import MoneyForm, Movement
 from counterfoil.pull.puller import Puller
 from counterfoil.pull.run import Pace
+from counterfoil.push.attempt import Attempts
+from counterfoil.push.pusher import Pusher
+from counterfoil.push.resolve import Looks, Patience
 from counterfoil.settings import DatabaseSettings, Settings
+from counterfoil.store import publishing
+from counterfoil.store.bindings import NameBinding
 from counterfoil.store.budget import Limits, SharedBudget
 from counterfoil.store.embedded import EmbeddedPostgres, running
 from counterfoil.store.engine import with_password
+from counterfoil.store.intents import Queue
+from counterfoil.store.mirrored import MirroredBooks
+from counterfoil.store.publishing import PublishedPlatform, PublishedRules
 from counterfoil.store.runs import Runs
+from counterfoil.store.secrets_kept import Safe
 from counterfoil.store.sessions import PrivateVault, SealedVault
 
 EMBEDDED = "embedded"
@@ -55,6 +66,8 @@ class Platform:
     settings: OMTraderSettings
     client: OMTrader
     puller: Puller
+    pusher: Pusher | None
+    """None: this platform is only mirrored."""
 
     async def close(self) -> None:
         """Close its connections."""
@@ -80,6 +93,7 @@ def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
         ),
         SharedBudget(engine, name, limits),
         _vault(engine, name, settings),
+        NameBinding(engine, name, own.kind, urlsplit(own.base_url).netloc),
     )
     puller = Puller(
         runs=Runs(engine),
@@ -88,7 +102,59 @@ def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
         pace=Pace(page_size=own.page_size, ahead=min(limit.concurrent, MOST_AHEAD)),
         intervals=own.pull,
     )
-    return Platform(name, own, client, puller)
+    pusher = _pusher(engine, name, settings, client) if settings.pushes(name) else None
+    return Platform(name, own, client, puller, pusher)
+
+
+def _pusher(engine: AsyncEngine, name: str, settings: Settings, client: OMTrader) -> Pusher:
+    own, key = settings.platforms[name], settings.crm.encryption_key
+    queue, books = Queue(engine, name, own.lease), MirroredBooks(engine, name)
+    safe = Safe(engine, None if key is None else key.get_secret_value())
+    writer = client.writer(_form(own.money), page_size=own.page_size, merges=own.put == "merge")
+    patience = Patience(settle=own.unknown.settle, looks=own.unknown.looks, between=own.unknown.between)
+    return Pusher(
+        queue=queue,
+        writer=writer,
+        attempts=Attempts(queue=queue, writer=writer, books=books, safe=safe, timeout=own.timeout.total_seconds()),
+        looks=Looks(writer=writer, books=books, safe=safe, patience=patience),
+        # More than the platform serves at once: while some wait for an answer others wait for the database.
+        places=own.rate_limit.concurrent * 2,
+    )
+
+
+def _form(money: MoneySettings) -> MoneyForm:
+    kinds = ("deposit", "withdraw", "credit_in", "credit_out")
+    movements = {kind: Movement(getattr(money, kind).side, getattr(money, kind).direction) for kind in kinds}
+    return MoneyForm(movements=movements, amount_field=money.amount_field, reference_field=money.reference_field)
+
+
+async def publish(engine: AsyncEngine, settings: Settings) -> None:
+    """Tell the boundary's functions what the settings say.
+
+    Raises:
+        store.Unreachable: the database cannot be reached.
+    """
+    crm = settings.crm
+    rules = PublishedRules(
+        platform_choice=crm.platform_choice,
+        owned_fields=crm.owned_fields,
+        username=crm.username,
+        password_length=crm.passwords.length,
+        password_symbols=crm.passwords.symbols,
+        sandbox_payouts=crm.allow_sandbox_payouts,
+    )
+    platforms = [
+        PublishedPlatform(
+            platform=name,
+            kind=own.kind,
+            pushes=settings.pushes(name),
+            updates_accounts=own.put == "partial",
+            account_defaults=own.account_defaults,
+            reference_field=own.money.reference_field,
+        )
+        for name, own in settings.platforms.items()
+    ]
+    await publishing.publish(engine, rules, platforms)
 
 
 def platforms(engine: AsyncEngine, settings: Settings) -> Mapping[str, Platform]:

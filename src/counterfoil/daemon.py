@@ -11,6 +11,7 @@ from counterfoil.assembly import Platform
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.observe import events, logs
 from counterfoil.observe.health import HealthServer
+from counterfoil.pushing import Pushing
 from counterfoil.scheduling import Schedule
 from counterfoil.settings import Settings, changed_keys
 from counterfoil.store import Unreachable, brief, budget, engine, migrations
@@ -51,6 +52,7 @@ class Daemon:
         self._url = url
         self._engine = engine.create(url)
         self._schedule = Schedule(self._database_lost)
+        self._pushing = Pushing(self._engine, url, self._database_lost)
         self._platforms: dict[str, Platform] = {}
         self._stop = asyncio.Event()
         self._signal = ""
@@ -80,6 +82,7 @@ class Daemon:
             self._add(name)
         self._begun = True
         self._schedule.resume()
+        self._pushing.start()
         async with _background(self._announce_readiness()):
             while not self._stop.is_set():
                 await _first(self._stop, self._reload)
@@ -93,7 +96,9 @@ class Daemon:
             events.emit(events.DAEMON_STOPPING, signal=self._signal)
         if self._waiting_for_database is not None:
             self._waiting_for_database.cancel()
-        clean = await self._schedule.stop(GRACE)
+        # Money first: an attempt under way gets its answer and its result, pulls resume anywhere.
+        pushed, pulled = await asyncio.gather(self._pushing.stop(GRACE), self._schedule.stop(GRACE))
+        clean = pushed and pulled
         for platform in self._platforms.values():
             await platform.close()
         await self._engine.dispose()
@@ -136,6 +141,7 @@ class Daemon:
                 events.emit(events.SCHEMA_MIGRATED, from_revision=before, to_revision=after)
         else:
             await asyncio.to_thread(migrations.require_head, self._url)
+        await assembly.publish(self._engine, self._settings)
 
     async def _database_lost(self, error: BaseException) -> None:
         """Told by a run: nothing is pulled until the database answers again."""
@@ -171,6 +177,7 @@ class Daemon:
     def _add(self, name: str) -> None:
         self._platforms[name] = assembly.platform(self._engine, name, self._settings)
         self._schedule.add(self._platforms[name])
+        self._pushing.add(self._platforms[name])
 
     async def _reread_settings(self) -> None:
         """SIGHUP: an invalid file changes nothing; a platform whose settings changed starts anew, the others go on."""
@@ -186,6 +193,10 @@ class Daemon:
             return
         logs.configure(fresh.log.format, fresh.log.level)
         before, self._settings = self._settings, fresh
+        try:
+            await assembly.publish(self._engine, fresh)
+        except Unreachable as error:
+            await self._database_lost(error)
         for name in before.platforms.keys() | fresh.platforms.keys():
             if before.crm != fresh.crm or before.platforms.get(name) != fresh.platforms.get(name):
                 await self._replace(name)
@@ -194,6 +205,7 @@ class Daemon:
     async def _replace(self, name: str) -> None:
         if name in self._platforms:
             platform = self._platforms.pop(name)
+            await self._pushing.remove(name, GRACE)
             await self._schedule.remove(platform)
             await platform.close()
         if name in self._settings.platforms:

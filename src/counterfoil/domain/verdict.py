@@ -45,20 +45,24 @@ def decide(finding: Finding, trust: Trust) -> tuple[Next, int, str]:
             return Next.CONFIRM, trust.looks, "found on the platform"
         case Wrong(reason=reason):
             return Next.PARK, trust.looks, reason
-        case Absent() if not trust.settled:
-            return Next.LOOK_AGAIN, 0, "not there yet; it may still arrive"
-        case Absent() if not trust.readable:
-            reason = "not found, but no reference of ours was ever read back from this platform: it may not show them"
-            return Next.PARK, trust.looks, reason
         case Absent():
-            looks = trust.looks + 1
-            if looks >= trust.needed:
-                return Next.RESEND, looks, f"proven absent by {looks} looks"
-            return Next.LOOK_AGAIN, looks, f"absent in {looks} of {trust.needed} looks"
+            return _absent(trust)
         case Unclear(reason=reason):
             return _unclear(reason, trust)
         case _:
             assert_never(finding)
+
+
+def _absent(trust: Trust) -> tuple[Next, int, str]:
+    if not trust.settled:
+        return Next.LOOK_AGAIN, 0, "not there yet; it may still arrive"
+    if not trust.readable:
+        reason = "not found, but no reference of ours was ever read back from this platform: it may not show them"
+        return Next.PARK, trust.looks, reason
+    looks = max(trust.looks, 0) + 1
+    if looks >= trust.needed:
+        return Next.RESEND, looks, f"proven absent by {looks} looks"
+    return Next.LOOK_AGAIN, looks, f"absent in {looks} of {trust.needed} looks"
 
 
 def _unclear(reason: str, trust: Trust) -> tuple[Next, int, str]:

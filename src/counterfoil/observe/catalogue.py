@@ -1,85 +1,38 @@
 """The closed list of events: a name that is not here cannot be emitted.
 
-To add one: write a constant below, named like its event (`pull.finished` is `PULL_FINISHED`), emit it somewhere, and
+To add one: write a constant below (those of the write path stand in `catalogue_writing`), named like its event (`pull.finished` is `PULL_FINISHED`), emit it somewhere, and
 run `python -m counterfoil.observe.events > docs/events.md`. Keyword arguments are its fields, each with its meaning.
 Durations are seconds. Never a password, a token, a name, an e-mail address or a body, in no field of no event.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
-from counterfoil.domain.errors import BrokenInvariantError
-
-Level = Literal["debug", "info", "warning", "error", "critical"]
-
-CONTEXT: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "platform": "name of the platform in the configuration",
-        "resource": "kind of record: accounts, deals, …",
-        "run_id": "one pull of one resource; the same in all its events",
-        "reference": "the CRM's own name for an account or an operation",
-        "intent_id": "the durable wish to change a platform",
-        "attempt": "number of the attempt, from 1",
-    }
-)
-"""Fields that every event may carry."""
-
-RESERVED: Final = frozenset({"timestamp", "level", "event", "method_name", "stack", "exc_info", "exception"})
-"""Names that the log line uses itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Event:
-    """One thing that the daemon may say; events are compared by identity."""
-
-    name: str
-    """`noun.verb`."""
-    level: Level
-    meaning: str
-    action: str = ""
-    """What an operator does about it; empty when nothing."""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """Own fields: name to meaning, with the unit."""
-
-    def __post_init__(self) -> None:
-        """Refuse a name that is not `noun.verb` and fields that would hide the line's own."""
-        taken = self.fields.keys() & (CONTEXT.keys() | RESERVED)
-        if taken or not re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", self.name):
-            raise BrokenInvariantError(f"event {self.name!r} is not noun.verb, or declares reserved {sorted(taken)}")
-        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
-
-
-def _event(name: str, level: Level, meaning: str, action: str = "", /, **fields: str) -> Event:
-    return Event(name=name, level=level, meaning=meaning, action=action, fields=fields)
-
-
-_REASON: Final = "what is wrong, in one line"
-_RETRY: Final = "seconds until the next try"
+from counterfoil.observe.catalogue_writing import *  # noqa: F403 - one list of events, in two files of readable length
+from counterfoil.observe.event import REASON, RETRY, Event, event
 
 # --- daemon ---------------------------------------------------------------------------------------------------------
 
-DAEMON_STARTED = _event(
+DAEMON_STARTED = event(
     "daemon.started",
     "info",
     "The process has read its configuration and begins to work.",
     version="version of Counterfoil",
     platforms="names of the configured platforms",
 )
-DAEMON_READY = _event(
+DAEMON_READY = event(
     "daemon.ready",
     "info",
     "Database reachable, schema right, every platform logged in or in a known pause: /readyz answers 200.",
 )
-DAEMON_STOPPING = _event(
+DAEMON_STOPPING = event(
     "daemon.stopping",
     "info",
     "A signal asked for the end; no new work is taken, what is in flight finishes.",
     signal="name of the signal",
 )
-DAEMON_STOPPED = _event(
+DAEMON_STOPPED = event(
     "daemon.stopped",
     "info",
     "The last line of a process that ended in order.",
@@ -90,54 +43,54 @@ DAEMON_STOPPED = _event(
 
 # --- config ---------------------------------------------------------------------------------------------------------
 
-CONFIG_RELOADED = _event(
+CONFIG_RELOADED = event(
     "config.reloaded",
     "info",
     "SIGHUP: the file was read again and is in force.",
     changed="key paths whose value changed, never the values",
 )
-CONFIG_REJECTED = _event(
+CONFIG_REJECTED = event(
     "config.rejected",
     "error",
     "SIGHUP: the file is invalid; the settings in force stay as they were.",
     "Mend the file (`counterfoil check --offline` says more), then send SIGHUP again.",
-    reason=_REASON,
+    reason=REASON,
 )
 
 # --- database and schema --------------------------------------------------------------------------------------------
 
-DATABASE_UNREACHABLE = _event(
+DATABASE_UNREACHABLE = event(
     "database.unreachable",
     "error",
     "PostgreSQL does not answer; nothing is pulled, and it is tried again by itself.",
     "Look after PostgreSQL or the network to it; the daemon needs no restart.",
-    reason=_REASON,
-    retry_in=_RETRY,
+    reason=REASON,
+    retry_in=RETRY,
 )
-DATABASE_RECOVERED = _event(
+DATABASE_RECOVERED = event(
     "database.recovered",
     "info",
     "PostgreSQL answers again; pulls go on from their stored positions.",
     seconds="seconds that it was unreachable",
 )
-SCHEMA_MIGRATED = _event(
+SCHEMA_MIGRATED = event(
     "schema.migrated",
     "info",
     "The database schema was brought to the revision of this version.",
     from_revision="revision before, null for an empty database",
     to_revision="revision now",
 )
-SCHEMA_REFUSED = _event(
+SCHEMA_REFUSED = event(
     "schema.refused",
     "critical",
     "The database is newer than this version, or another program's; nothing in it was touched.",
     "Run the version that fits the database, or correct `database.url`.",
-    reason=_REASON,
+    reason=REASON,
 )
 
 # --- platform -------------------------------------------------------------------------------------------------------
 
-PLATFORM_LOGGED_IN = _event(
+PLATFORM_LOGGED_IN = event(
     "platform.logged_in",
     "info",
     "The platform accepted the login.",
@@ -146,50 +99,50 @@ PLATFORM_LOGGED_IN = _event(
     expires_in="seconds until the session must be renewed",
     sandbox="true when the platform is a sandbox",
 )
-PLATFORM_LOGIN_FAILED = _event(
+PLATFORM_LOGIN_FAILED = event(
     "platform.login_failed",
     "error",
     "The platform refused the login or did not answer it.",
     "Check user name and password file of this platform; `counterfoil check` says which step fails.",
-    reason=_REASON,
+    reason=REASON,
 )
-PLATFORM_MISCONFIGURED = _event(
+PLATFORM_MISCONFIGURED = event(
     "platform.misconfigured",
     "error",
     "A setting of this platform is wrong; it is left alone, the other platforms go on.",
     "Mend the setting and send SIGHUP; `counterfoil check` tries it out.",
-    reason=_REASON,
-    retry_in=_RETRY,
+    reason=REASON,
+    retry_in=RETRY,
 )
-PLATFORM_PAUSED = _event(
+PLATFORM_PAUSED = event(
     "platform.paused",
     "warning",
     "The platform failed repeatedly; it is left alone for a while, the other platforms go on.",
     "None for a short pause; when pauses grow, ask the platform's operator.",
-    reason=_REASON,
+    reason=REASON,
     seconds="length of the pause in seconds",
     failures="failures in a row so far",
 )
-PLATFORM_RESUMED = _event("platform.resumed", "info", "The pause is over and the platform answers again.")
-PLATFORM_RATE_LIMITED = _event(
+PLATFORM_RESUMED = event("platform.resumed", "info", "The pause is over and the platform answers again.")
+PLATFORM_RATE_LIMITED = event(
     "platform.rate_limited",
     "warning",
     "The platform answered that it is asked too often; nothing is sent to it until it allows that.",
     "When it recurs, lower `rate_limit` of this platform.",
     retry_after="seconds that the platform asked to wait, null when it did not say",
 )
-PLATFORM_UNEXPECTED = _event(
+PLATFORM_UNEXPECTED = event(
     "platform.unexpected",
     "error",
     "The platform does something that its interface does not promise; the piece of work stopped.",
     "Report it with this line: the mirror may need to learn a variant of the interface.",
-    reason=_REASON,
+    reason=REASON,
 )
 
 # --- pull -----------------------------------------------------------------------------------------------------------
 
-PULL_STARTED = _event("pull.started", "debug", "A pull of one resource begins.")
-PULL_FINISHED = _event(
+PULL_STARTED = event("pull.started", "debug", "A pull of one resource begins.")
+PULL_FINISHED = event(
     "pull.finished",
     "info",
     "A pull of one resource is complete; the mirror holds what the platform held.",
@@ -202,7 +155,7 @@ PULL_FINISHED = _event(
     lag="seconds since the newest complete run before it began: how old the mirror had become; null for the first",
     duration="seconds",
 )
-PULL_PROGRESSED = _event(
+PULL_PROGRESSED = event(
     "pull.progressed",
     "info",
     "A long reading made room for others; it goes on where it stopped.",
@@ -212,45 +165,45 @@ PULL_PROGRESSED = _event(
     changed="rows that were different in the mirror",
     duration="seconds",
 )
-PULL_FAILED = _event(
+PULL_FAILED = event(
     "pull.failed",
     "warning",
     "A pull stopped early; its pages so far are kept and it resumes by itself.",
     "None when it resumes; `kind` configuration or invariant wants a person.",
-    reason=_REASON,
+    reason=REASON,
     kind="what follows: transient, permanent, configuration, invariant",
-    retry_in=_RETRY,
+    retry_in=RETRY,
 )
-PULL_SKIPPED = _event("pull.skipped", "debug", "A pull was due and did not run.", reason="why, in one line")
-PULL_INTERRUPTED = _event(
+PULL_SKIPPED = event("pull.skipped", "debug", "A pull was due and did not run.", reason="why, in one line")
+PULL_INTERRUPTED = event(
     "pull.interrupted", "info", "A pull was told to end by a shutdown or a reload; it resumes at its stored position."
 )
 
 # --- mirror ---------------------------------------------------------------------------------------------------------
 
-RECORD_QUARANTINED = _event(
+RECORD_QUARANTINED = event(
     "record.quarantined",
     "warning",
     "A record could not be read; its text is in counterfoil.quarantine, the rest of its page was kept.",
     "Look at the row in counterfoil.quarantine; report a shape that the interface does not document.",
     record_id="the platform's id, null when that is what is missing",
-    reason=_REASON,
+    reason=REASON,
     count="records with this reason in this pull",
 )
-PAGE_SHIFTED = _event(
+PAGE_SHIFTED = event(
     "page.shifted",
     "debug",
     "The listing moved while it was read; the page was read again with overlap.",
     offset="offset of the page in rows",
 )
-LISTING_INCOMPLETE = _event(
+LISTING_INCOMPLETE = event(
     "listing.incomplete",
     "warning",
     "A full listing could not be read to its end; nothing is declared deleted on its strength.",
     "None when the next pull is complete; else ask the platform's operator.",
-    reason=_REASON,
+    reason=REASON,
 )
-LISTING_CAPPED = _event(
+LISTING_CAPPED = event(
     "listing.capped",
     "warning",
     "The platform cuts this listing at a number of rows; what lies beyond cannot be read, and the pull fails until it can.",
@@ -258,7 +211,7 @@ LISTING_CAPPED = _event(
     rows="rows that came",
     highest_id="highest id among them",
 )
-DELETIONS_HELD_BACK = _event(
+DELETIONS_HELD_BACK = event(
     "deletions.held_back",
     "error",
     "A large share of a table vanished at once on the platform; the rows were kept as they are.",
@@ -267,13 +220,13 @@ DELETIONS_HELD_BACK = _event(
     live="rows of the mirror without a tombstone, before",
     share="vanished / live, 0 to 1",
 )
-DELETIONS_ACCEPTED = _event(
+DELETIONS_ACCEPTED = event(
     "deletions.accepted",
     "info",
     "Rows that had been held back got their tombstones because an operator said so.",
     deleted="rows that got a tombstone",
 )
-POSITION_UNRESOLVED = _event(
+POSITION_UNRESOLVED = event(
     "position.unresolved",
     "warning",
     "A position left the open listing and is not in the history; it is looked for again.",
@@ -281,7 +234,7 @@ POSITION_UNRESOLVED = _event(
     record_id="the platform's id of the position",
     looks="times it was looked for",
 )
-ORDER_UNRESOLVED = _event(
+ORDER_UNRESOLVED = event(
     "order.unresolved",
     "warning",
     "An order left the live listing and is not in the history; it is looked for again.",
@@ -289,28 +242,28 @@ ORDER_UNRESOLVED = _event(
     record_id="the platform's id of the order",
     looks="times it was looked for",
 )
-SWEEP_PROGRESS = _event(
+SWEEP_PROGRESS = event(
     "sweep.progress",
     "info",
     "A full comparison is under way.",
     done="share that is done, 0 to 1",
     rows="rows compared so far",
 )
-SWEEP_FINISHED = _event(
+SWEEP_FINISHED = event(
     "sweep.finished",
     "info",
     "A full comparison is complete.",
     late="rows that only the sweep found",
     deleted="rows that got a tombstone",
 )
-LEASE_LOST = _event(
+LEASE_LOST = event(
     "lease.lost",
     "warning",
     "Another replica took this work over; what was not committed is dropped and done there.",
     "None when rare; when frequent, this process or its database is too slow for its leases.",
     holder="the replica that holds it now, null when not known",
 )
-SYMBOLS_RENAMED = _event(
+SYMBOLS_RENAMED = event(
     "symbols.renamed",
     "info",
     "Symbols have new names; rows of the mirror that carry the name were updated.",
@@ -319,14 +272,14 @@ SYMBOLS_RENAMED = _event(
 
 # --- process --------------------------------------------------------------------------------------------------------
 
-HTTP_LISTENING = _event(
+HTTP_LISTENING = event(
     "http.listening",
     "info",
     "/healthz, /readyz and /metrics are served.",
     host="address that it listens on",
     port="port, the real one when 0 was configured",
 )
-LIBRARY_LOGGED = _event(
+LIBRARY_LOGGED = event(
     "library.logged",
     "warning",
     "A library that Counterfoil uses warned of something.",
@@ -335,7 +288,7 @@ LIBRARY_LOGGED = _event(
     message="its own words, in one line",
     error="class and message of the exception that came with it, null when none did",
 )
-LIBRARY_FAILED = _event(
+LIBRARY_FAILED = event(
     "library.failed",
     "error",
     "A library that Counterfoil uses reported an error.",
@@ -346,6 +299,6 @@ LIBRARY_FAILED = _event(
 )
 
 EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
-    {event.name: event for event in tuple(globals().values()) if isinstance(event, Event)}
+    {one.name: one for one in tuple(globals().values()) if isinstance(one, Event)}
 )
 """Every event by its name."""

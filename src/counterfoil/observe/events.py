@@ -18,7 +18,8 @@ import structlog
 from counterfoil.domain.errors import BrokenInvariantError
 from counterfoil.observe import metrics
 from counterfoil.observe.catalogue import *  # noqa: F403 - callers write events.PULL_FINISHED; the catalogue is one list
-from counterfoil.observe.catalogue import CONTEXT, EVENTS, Event
+from counterfoil.observe.catalogue import EVENTS
+from counterfoil.observe.event import CONTEXT, Event
 
 _LEVELS = {
     "debug": logging.DEBUG,

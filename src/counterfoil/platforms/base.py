@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from counterfoil.domain.login import LoginFacts
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
 
@@ -56,18 +57,22 @@ class Query:
     remembered: Mapping[bytes, Page] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LoginFacts:
-    """What a login told: the manager's account, its scope, seconds of validity, whether it is a simulator.
+class Binding(Protocol):
+    """What a platform's name was bound to at its first login."""
 
-    `skew`: seconds by which the platform's clock is ahead of ours, None when it does not tell the time.
-    """
+    async def hold_to(self, facts: LoginFacts) -> None:
+        """Bind the name, or compare.
 
-    account_id: int
-    scope: str
-    expires_in: int
-    sandbox: bool
-    skew: float | None = None
+        Raises:
+            LoginRefusedError: the name means another server, manager or environment by now.
+        """
+
+
+class Unbound:
+    """No memory of what a name meant: for a single try-out."""
+
+    async def hold_to(self, facts: LoginFacts) -> None:
+        """See Binding."""
 
 
 class Reader(Protocol):

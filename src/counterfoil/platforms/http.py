@@ -5,6 +5,7 @@ What httpx raises is turned into domain.outcome.Silence here and nowhere else.
 
 import asyncio
 import hashlib
+import math
 import os
 import ssl
 import time
@@ -60,6 +61,22 @@ class Answer:
         return 200 <= self.status < 300
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out. `body`: JSON, None for none."""
+
+    method: str
+    path: str
+    given_headers: Mapping[str, str] = field(repr=False)
+    params: Mapping[str, str | int] | None = None
+    body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, with the type of the body where there is one."""
+        return {**self.given_headers, **({} if self.body is None else {"content-type": "application/json"})}
+
+
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """The machine's trusted authorities, or those of a private one.
 
@@ -108,14 +125,22 @@ class Http:
         priority: Priority,
         headers: Mapping[str, str],
         params: Mapping[str, str | int] | None = None,
+        body: bytes | None = None,
+        deadline: float = math.inf,
     ) -> Answer:
         """Send one request when the budget allows, and tell the budget how it went.
+
+        `body`: JSON. `deadline`: on the clock of time.monotonic(); after it no byte leaves, and NOT_CONNECTED says so.
 
         Raises:
             PausedError: the budget does not allow it for longer than a request may wait.
         """
         async with budget.request(priority):
-            answer = await self._send(method, path, headers, params)
+            if time.monotonic() >= deadline:
+                return Answer(
+                    0, silence=Silence.NOT_CONNECTED, reason="no turn came before the attempt's time was over"
+                )
+            answer = await self._send(Request(method, path, headers, params, body))
         if answer.status in (425, 429):
             await budget.limited(answer.retry_after or DEFAULT_RETRY_AFTER)
         elif answer.silence or answer.status >= 500:
@@ -124,12 +149,10 @@ class Http:
             await budget.succeeded()
         return answer
 
-    async def _send(
-        self, method: str, path: str, headers: Mapping[str, str], params: Mapping[str, str | int] | None
-    ) -> Answer:
+    async def _send(self, request: Request) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._receive(method, path, headers, params)
+                return await self._receive(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Answer(0, silence=Silence.NOT_CONNECTED, reason=self._connection_reason(error))
         except TimeoutError:
@@ -140,11 +163,11 @@ class Http:
         except (httpx.TransportError, httpx.DecodingError) as error:
             return Answer(0, silence=Silence.INTERRUPTED, reason=_transport_reason(error))
 
-    async def _receive(
-        self, method: str, path: str, headers: Mapping[str, str], params: Mapping[str, str | int] | None
-    ) -> Answer:
+    async def _receive(self, request: Request) -> Answer:
         body = bytearray()
-        async with self._client.stream(method, path, headers=dict(headers), params=params) as response:
+        async with self._client.stream(
+            request.method, request.path, headers=request.headers, params=request.params, content=request.body
+        ) as response:
             unpacking = _Unpacking(response.headers.get("content-encoding"))
             async for chunk in response.aiter_raw():
                 for piece in unpacking.pieces(chunk):
@@ -156,7 +179,7 @@ class Http:
             return Answer(
                 response.status_code,
                 bytes(body),
-                _digest(path, body),
+                _digest(request.path, body),
                 retry_after=_retry_after(response.headers.get("retry-after")),
                 sandbox="x-sandbox" in response.headers,
                 date=_date(response.headers.get("date")),

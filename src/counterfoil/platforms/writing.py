@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from counterfoil.domain.attempt import Facts, Fence, Finding, Found, Outcome, Rejected
+from counterfoil.domain.attempt import Facts, Fence, Finding, Found, Outcome, Rejected, Wrong
 from counterfoil.domain.intent import Kind
 
 
@@ -47,13 +47,17 @@ class Books(Protocol):
         """The sum of an account's mirrored deals with ids up to `until`, credits left out."""
 
 
+Prepared = Fence | Found | Rejected | Wrong
+"""What a look before the first byte may end with: go on, it is there already, it cannot be, a person must settle it."""
+
+
 class Writer(Protocol):
     """A platform as the write path sees it. Reads raise as domain.errors says; `send` never raises a CounterfoilError."""
 
     def prepares(self, kind: Kind) -> bool:
         """Whether an attempt of this kind needs a look and a fence before its first byte."""
 
-    async def prepare(self, wish: Wish, books: Books) -> Fence | Found | Rejected:
+    async def prepare(self, wish: Wish, books: Books) -> Prepared:
         """Look for what would make the attempt needless or wrong, and note the fence."""
 
     async def send(self, wish: Wish, *, deadline: float) -> Outcome:

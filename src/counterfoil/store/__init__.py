@@ -1,5 +1,5 @@
-"""PostgreSQL: engine, tables, bulk writer, cursors, leases, budget. The only place that speaks SQL."""
+"""PostgreSQL: engine, tables, bulk writer, cursors, leases, budget, queue. The only place that speaks SQL."""
 
-from counterfoil.store.engine import Unreachable, brief
+from counterfoil.store.engine import Refused, Unreachable, brief
 
-__all__ = ["Unreachable", "brief"]
+__all__ = ["Refused", "Unreachable", "brief"]

@@ -53,6 +53,9 @@ Unreachable = (
     OSError,
 )
 
+# What the server raises when a constraint forbids what was to be written.
+Refused = sa.exc.IntegrityError
+
 
 def sync_url(url: str) -> sa.URL:
     """The driver's form of a `postgresql://` URL."""
@@ -68,13 +71,18 @@ def create(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={
-            **{name: value for name, value in _ALIVE.items() if name not in given.query},
-            # A plan made for an empty staging table must not be kept for a full one.
-            "prepare_threshold": None,
-            "options": _options(given),
-        },
+        connect_args=_arguments(given),
     )
+
+
+def _arguments(url: sa.URL) -> dict[str, Any]:
+    """What every connection is made with, besides what its URL says."""
+    return {
+        **{name: value for name, value in _ALIVE.items() if name not in url.query},
+        # A plan made for an empty staging table must not be kept for a full one.
+        "prepare_threshold": None,
+        "options": _options(url),
+    }
 
 
 def _options(url: sa.URL) -> str:
@@ -112,6 +120,15 @@ def driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[tuple[object
     if not isinstance(raw, psycopg.AsyncConnection):
         raise TypeError("the engine's driver is not psycopg")
     return raw
+
+
+async def plain_connection(url: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+    """A connection of its own outside the pool, in autocommit: for LISTEN."""
+    given = sync_url(url)
+    arguments = _arguments(given)
+    return await psycopg.AsyncConnection.connect(
+        given.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, **arguments
+    )
 
 
 async def ping(engine: AsyncEngine) -> None:

@@ -60,7 +60,8 @@ _PLATFORM = sa.text("""
 # Another field carries the references from now on: none of ours has been read back out of it yet.
 _REFERENCE_FIELD = sa.text("""
     INSERT INTO counterfoil.platform_state AS s (platform, reference_field) VALUES (:platform, :reference_field)
-    ON CONFLICT (platform) DO UPDATE SET reference_field = excluded.reference_field, reference_proven_at = NULL
+    ON CONFLICT (platform) DO UPDATE SET reference_field = excluded.reference_field, reference_proven_at = NULL,
+        reference_since = CASE WHEN s.reference_field IS NOT NULL THEN clock_timestamp() END
     WHERE s.reference_field IS DISTINCT FROM excluded.reference_field
 """)
 # What a setting held back and does not hold back any more.
@@ -81,7 +82,8 @@ async def publish(engine: AsyncEngine, rules: PublishedRules, platforms: Sequenc
         await connection.execute(_RULES, {**asdict(rules), "owned_fields": list(rules.owned_fields)})
         await connection.execute(_FORGET_PLATFORMS, {"names": [platform.platform for platform in platforms]})
         for platform in platforms:
-            given = {**asdict(platform), "account_defaults": dict(platform.account_defaults)}
+            given = {name: getattr(platform, name) for name in PublishedPlatform.__slots__}
+            given["account_defaults"] = dict(platform.account_defaults)
             await connection.execute(_PLATFORM, given)
             await connection.execute(_REFERENCE_FIELD, given)
         await _publish_fields(connection)

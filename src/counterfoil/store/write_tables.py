@@ -82,7 +82,9 @@ ACCOUNTS = _table(
 
 INTENTS = _table(
     "intents",
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order asked; never null"),
+    sa.Column(
+        "id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order asked; never null"
+    ),
     _text("kind", "What is wanted, see domain.intent.Kind"),
     _text("reference", "The CRM's name of what this is about: registrant, account or balance operation"),
     sa.Column(
@@ -175,7 +177,9 @@ INTENTS = _table(
     sa.UniqueConstraint("id", "state", name="intents_id_state_key"),
     sa.UniqueConstraint("idempotency_reference", name="intents_idempotency_reference_key"),
     sa.CheckConstraint("(kind = 'client') = (predecessor_id IS NULL)", name="intents_has_predecessor"),
-    sa.CheckConstraint("(kind IN ('client', 'update_client')) = (account_reference IS NULL)", name="intents_has_account"),
+    sa.CheckConstraint(
+        "(kind IN ('client', 'update_client')) = (account_reference IS NULL)", name="intents_has_account"
+    ),
     sa.CheckConstraint(
         f"(kind IN {_MONEY}) = (amount IS NOT NULL AND idempotency_reference IS NOT NULL)", name="intents_has_amount"
     ),
@@ -229,8 +233,12 @@ PASSWORDS = _table(
         comment="The step that needs it; never null",
     ),
     _text("name", "user_password or investor_password", key=True),
-    sa.Column("secret", sa.LargeBinary, nullable=False, comment="The password, sealed at the first pick-up; never null"),
-    sa.Column("sealed", sa.Boolean, nullable=False, comment="Whether crm.encryption_key is needed to read it; never null"),
+    sa.Column(
+        "secret", sa.LargeBinary, nullable=False, comment="The password, sealed at the first pick-up; never null"
+    ),
+    sa.Column(
+        "sealed", sa.Boolean, nullable=False, comment="Whether crm.encryption_key is needed to read it; never null"
+    ),
     comment="Passwords on their way to the platform; a row goes when its step is confirmed, rejected or cancelled",
 )
 
@@ -270,9 +278,12 @@ PAYOUTS = _table(
         [INTENTS.c.id, INTENTS.c.state],
         name="payouts_order_fkey",
     ),
-    sa.CheckConstraint("state NOT IN ('released', 'settled') OR released_at IS NOT NULL", name="payouts_released_has_time"),
     sa.CheckConstraint(
-        "released_at IS NULL OR state IN ('released', 'settled', 'refunding', 'refunded')", name="payouts_time_is_of_release"
+        "state NOT IN ('released', 'settled') OR released_at IS NOT NULL", name="payouts_released_has_time"
+    ),
+    sa.CheckConstraint(
+        "released_at IS NULL OR state IN ('released', 'settled', 'refunding', 'refunded')",
+        name="payouts_time_is_of_release",
     ),
     sa.CheckConstraint(
         "(state = 'settled') = (settled_at IS NOT NULL AND bank_reference IS NOT NULL)", name="payouts_settled_has_bank"
@@ -282,7 +293,9 @@ PAYOUTS = _table(
 
 EVENTS = _table(
     "events",
-    sa.Column("entry", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order made; never null"),
+    sa.Column(
+        "entry", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order made; never null"
+    ),
     sa.Column("id", sa.BigInteger, unique=True, comment="In the order committed, without gaps; null: not numbered yet"),
     _moment("at", "When it happened", now=True),
     _text("reference", "The CRM's name of what it is about"),
@@ -354,6 +367,7 @@ PLATFORM_STATE = _table(
     _moment("bound_at", "When the first login bound the name; null: not bound yet"),
     _text("paused", "Why nothing is written to it until a person resumes; null: it is not paused", null=True),
     _text("reference_field", "The field that carries our references; null: nothing sent yet", null=True),
+    _moment("reference_since", "When that field last changed; null: never"),
     _moment("reference_proven_at", "When one of our references was read back out of it; null: never"),
     comment="What a platform's name was bound to, and whether it may be written to",
 )

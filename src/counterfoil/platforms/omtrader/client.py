@@ -1,22 +1,23 @@
 """OMTrader as the pulls see it: pages of records, read with one session under one budget."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
-from typing import TypeGuard
 
 import msgspec
 from msgspec import Raw
 
-from counterfoil.domain.errors import ConfigurationError, PermanentError, TransientError
-from counterfoil.domain.outcome import Body, Verdict, classify
+from counterfoil.domain.errors import PermanentError, TransientError
+from counterfoil.domain.login import LoginFacts
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
-from counterfoil.platforms.base import Budget, LoginFacts, Query, Vault
-from counterfoil.platforms.http import DEFAULT_RETRY_AFTER, Answer, Http
+from counterfoil.platforms.base import Binding, Budget, Query, Vault
+from counterfoil.platforms.http import Http
 from counterfoil.platforms.omtrader import envelope, wire
-from counterfoil.platforms.omtrader.session import Session, SessionKeeper
+from counterfoil.platforms.omtrader.calls import Calls
+from counterfoil.platforms.omtrader.looks import Looks
+from counterfoil.platforms.omtrader.pushes import OMTraderWriter
+from counterfoil.platforms.omtrader.session import SessionKeeper
+from counterfoil.platforms.omtrader.transfers import MoneyForm
 from counterfoil.platforms.rows import RowFormat, opening
 
 # Longest body, in bytes, that is looked into for a refusal before it is read as a list.
@@ -38,14 +39,20 @@ class Connection:
 class OMTrader:
     """See platforms.base.Reader."""
 
-    def __init__(self, connection: Connection, budget: Budget, vault: Vault) -> None:
+    def __init__(self, connection: Connection, budget: Budget, vault: Vault, binding: Binding | None = None) -> None:
         self._http = Http(connection.base_url, timeout=connection.timeout, ca_file=connection.ca_file)
         self._budget = budget
         self._sessions = SessionKeeper(
-            self._http, budget, vault, credentials=(connection.username, connection.password)
+            self._http, budget, vault, credentials=(connection.username, connection.password), binding=binding
         )
+        self.calls = Calls(self._http, budget, self._sessions)
         deals = wire.Place(connection.deals_path, connection.deals_path, "deals")
         self._places = wire.PLACES | {"deals": deals}
+
+    def writer(self, form: MoneyForm, *, page_size: int, merges: bool) -> OMTraderWriter:
+        """The same connection as the write path sees it."""
+        looks = Looks(self.calls, self._places["deals"].path, page_size)
+        return OMTraderWriter(looks, form, merges=merges)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -89,8 +96,8 @@ class OMTrader:
         """See platforms.base.Reader."""
         place = self._places[resource]
         try:
-            answer = await self._get(f"{place.single}/{record_id}", priority)
-            data = self._understood(answer).data
+            answer = await self.calls.get(f"{place.single}/{record_id}", priority)
+            data = self.calls.understood(answer).data
         except PermanentError as error:
             if error.status in (404, 410):
                 return None
@@ -106,82 +113,14 @@ class OMTrader:
             "sort_by": "id",
             "dir": "DESC" if query.descending else "ASC",
         }
-        answer = await self._get(path, query.priority, params)
+        answer = await self.calls.get(path, query.priority, params)
         remembered = query.remembered.get(answer.digest)
         if remembered is not None and answer.is_good:
             return remembered
-        listed = envelope.records(self._understood(answer).data)
+        listed = envelope.records(self.calls.understood(answer).data)
         if listed is None:
             raise TransientError(f"{path}: the answer holds no list")
         return _page(rows, listed, answer.digest)
-
-    async def _get(self, path: str, priority: Priority, params: Mapping[str, str | int] | None = None) -> Answer:
-        """One GET, logged in again once when the platform says that the session is over."""
-        session = await self._sessions.current()
-        answer = await self._ask(path, priority, params, session)
-        if _refusal(answer) is Verdict.LOG_IN:
-            session = await self._sessions.current(rejected=session)
-            answer = await self._ask(path, priority, params, session)
-        if answer.is_good and _refusal(answer) is Verdict.RATE_LIMITED:
-            # The HTTP status did not say so, so nobody has told the budget yet.
-            await self._budget.limited(answer.retry_after or DEFAULT_RETRY_AFTER)
-        return answer
-
-    async def _ask(
-        self, path: str, priority: Priority, params: Mapping[str, str | int] | None, session: Session
-    ) -> Answer:
-        headers = {"authorization": f"Bearer {session.access_token}"}
-        return await self._http.exchange(
-            "GET", path, budget=self._budget, priority=priority, headers=headers, params=params
-        )
-
-    def _understood(self, answer: Answer) -> envelope.Envelope:
-        """The envelope of a good answer.
-
-        Raises:
-            TransientError, PermanentError, ConfigurationError: as domain.outcome classifies it.
-        """
-        if answer.silence:
-            raise TransientError(answer.reason)
-        parsed = envelope.read(answer.body)
-        code = parsed.code if parsed else None
-        reason = f"HTTP {answer.status}" + (f": {self._sessions.mask(parsed.reason)}" if _refused(parsed) else "")
-        match _verdict(answer, parsed):
-            case Verdict.DONE if parsed is not None:
-                return parsed
-            case Verdict.LOG_IN:
-                raise ConfigurationError(f"{reason}, right after a fresh login: is the Manager account active?")
-            case Verdict.CONFIGURATION_FAULT:
-                raise ConfigurationError(f"{reason}: the Manager account may not read this")
-            case Verdict.PERMANENT:
-                raise PermanentError(reason, status=code if answer.status < HTTPStatus.BAD_REQUEST else answer.status)
-            case Verdict.RATE_LIMITED:
-                raise TransientError("the platform asks for a pause (429)", retry_after=answer.retry_after)
-            case _ if 300 <= answer.status < 400:
-                raise TransientError(f"{reason}, a redirect, which is never followed: check base_url")
-            case _ if parsed is None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                raise TransientError(f"HTTP {answer.status}, but the answer is not OMTrader's envelope")
-            case _:
-                raise TransientError(reason, retry_after=answer.retry_after)
-
-
-def _verdict(answer: Answer, parsed: envelope.Envelope | None) -> Verdict:
-    body = parsed.body if parsed else Body.UNREADABLE
-    return classify(answer.status, body, writing=False, code=parsed.code if parsed else None)
-
-
-def _refused(parsed: envelope.Envelope | None) -> TypeGuard[envelope.Envelope]:
-    return parsed is not None and not parsed.success
-
-
-def _refusal(answer: Answer) -> Verdict | None:
-    """The verdict on an answer that refuses; None when it does not. A refusal under a good status is short."""
-    if answer.silence:
-        return None
-    if not answer.is_good:
-        return _verdict(answer, None)
-    parsed = envelope.read(answer.body) if len(answer.body) <= _REFUSAL_LIMIT else None
-    return _verdict(answer, parsed) if _refused(parsed) else None
 
 
 def _page(rows: RowFormat, listed: bytes | Raw, digest: bytes) -> Page:

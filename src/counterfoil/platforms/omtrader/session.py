@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Meta
 
 from counterfoil.domain.errors import LoginRefusedError, PausedError, TransientError
+from counterfoil.domain.login import LoginFacts
 from counterfoil.domain.outcome import Body, Verdict, classify
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
-from counterfoil.platforms.base import Budget, LoginFacts, Vault
+from counterfoil.platforms.base import Binding, Budget, Unbound, Vault
 from counterfoil.platforms.http import Answer, Http
 from counterfoil.platforms.omtrader import envelope
 
@@ -76,11 +77,13 @@ class SessionKeeper:
         vault: Vault,
         *,
         credentials: tuple[str, str],
+        binding: Binding | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
         self._budget = budget
         self._vault = vault
+        self._binding = binding or Unbound()
         self._credentials = credentials
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -129,7 +132,9 @@ class SessionKeeper:
     async def _shared_or_new(self, rejected: Session | None) -> Session:
         async with self._vault.exclusive():
             session = self._usable(_stored(await self._vault.load()), rejected)
-            if session is None:
+            if session is not None:
+                await self._binding.hold_to(session.facts)
+            else:
                 session = await self._log_in_unless_refused()
                 await self._vault.save(msgspec.json.encode(session), session.expires_at - self._clock())
             return session
@@ -141,6 +146,7 @@ class SessionKeeper:
             raise LoginRefusedError(self._refusal, retry_in=left)
         try:
             session = await self._log_in()
+            await self._binding.hold_to(session.facts)
         except LoginRefusedError as error:
             pause = min(FIRST_PAUSE * 2 ** min(self._refusals, 10), LONGEST_PAUSE)
             self._refusals += 1

@@ -1,0 +1,191 @@
+"""The write path of one platform at work: attempts, looks and rescues, woken by the database or by the clock.
+
+Several processes share one database: what one has claimed the others do not see as pending, and what one lost the others
+rescue. A process that ends in the middle costs time and nothing else.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+
+from counterfoil.domain.errors import LeaseLostError
+from counterfoil.domain.intent import Kind, State
+from counterfoil.observe import events
+from counterfoil.platforms.writing import Writer
+from counterfoil.push.attempt import Attempts, say
+from counterfoil.push.resolve import Looks
+from counterfoil.store import Refused, Unreachable
+from counterfoil.store.intents import Held, Queue, Result
+
+# Seconds between two looks into the queue when nothing wakes us.
+POLL = 1.0
+# Seconds between two tries to write a result while the database is away; and for how long: then the look finds it.
+RETRY_RESULT = 0.5
+LONGEST_RESULT = 120.0
+
+DatabaseLost = Callable[[BaseException], Awaitable[None]]
+
+
+async def _wait(_: BaseException) -> None:
+    await asyncio.sleep(RETRY_RESULT)
+
+
+@dataclass(slots=True, kw_only=True)
+class Pusher:
+    """Works until `stop`. `places`: attempts and looks under way at once."""
+
+    queue: Queue
+    writer: Writer
+    attempts: Attempts
+    looks: Looks
+    places: int
+    on_database_lost: DatabaseLost = _wait
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _stopping: bool = False
+
+    def wake(self) -> None:
+        """There may be work."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until `stop` and everything in flight has ended; when cancelled, what is in flight is left to be rescued."""
+        try:
+            await self._work()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            self._news.clear()
+            try:
+                full = await self.turn()
+            except Unreachable as error:
+                await self.on_database_lost(error)
+                full = False
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not stop the write path for good
+                events.emit(
+                    events.PUSH_FAILED, platform=self.queue.platform, reason=error, kind="invariant", retry_in=POLL
+                )
+                full = False
+            if not full:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), POLL)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def stop(self) -> None:
+        """Take up nothing more."""
+        self._stopping = True
+        self._news.set()
+
+    async def turn(self) -> bool:
+        """One look into the queue; True when there may be more to take up at once.
+
+        Raises:
+            store.Unreachable: the database cannot be reached.
+        """
+        await self._rescue()
+        if await self.queue.notices_another_database():
+            events.emit(events.PUSH_HELD)
+        taken = 0
+        for take in (self._take_pending, self._take_unknown, self._take_doubted):
+            free = self.places - len(self._tasks)
+            if free > 0 and not self._stopping:
+                taken += await take(free)
+        return taken > 0 and len(self._tasks) < self.places
+
+    async def _rescue(self) -> None:
+        for lost in await self.queue.rescue():
+            events.emit(
+                events.INTENT_RESCUED,
+                platform=self.queue.platform,
+                reference=lost.reference,
+                intent_id=lost.id,
+                attempt=lost.attempt,
+                state=lost.state,
+            )
+
+    async def _take_pending(self, limit: int) -> int:
+        claimed_at = time.monotonic()
+        prepared = [kind for kind in Kind if self.writer.prepares(kind)]
+        held = await self.queue.claim(limit, prepared)
+        for one in held:
+            self._spawn(self._attempt(one, claimed_at))
+        return len(held)
+
+    async def _take_unknown(self, limit: int) -> int:
+        held = await self.queue.claim_looks(limit)
+        for one in held:
+            self._spawn(self._look(one, self.looks.look))
+        return len(held)
+
+    async def _take_doubted(self, limit: int) -> int:
+        if not await self.queue.is_held():
+            return 0
+        held = await self.queue.claim_doubted(limit)
+        for one in held:
+            self._spawn(self._look(one, self.looks.doubt))
+        return len(held)
+
+    async def _attempt(self, held: Held, claimed_at: float) -> None:
+        with events.bind(platform=held.platform, reference=held.reference, intent_id=held.id, attempt=held.attempt):
+            events.emit(events.INTENT_SENT, kind=held.kind)
+            try:
+                result = await self.attempts.make(held, claimed_at)
+            except LeaseLostError:
+                events.emit(events.LEASE_LOST, holder=None)
+                return
+            await self._settle(held, result)
+
+    async def _look(self, held: Held, look: Callable[[Held], Awaitable[Result]]) -> None:
+        with events.bind(platform=held.platform, reference=held.reference, intent_id=held.id, attempt=held.attempt):
+            await self._settle(held, await look(held))
+
+    async def _settle(self, held: Held, result: Result) -> None:
+        """Write a result, through an absence of the database where need be: an answer that is known must not become unknown."""
+        until = time.monotonic() + LONGEST_RESULT
+        while True:
+            try:
+                written = await self.queue.settle(held, result)
+            except Refused:
+                # The platform names a record that belongs to another reference of ours.
+                if result.state is not State.CONFIRMED:
+                    raise
+                result = Result(
+                    state=State.PARKED,
+                    reason=f"the platform's record {result.record_id} belongs to another reference of ours",
+                    evidence={"record": result.record_id},
+                )
+            except Unreachable as error:
+                await self.on_database_lost(error)
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(RETRY_RESULT)
+            else:
+                break
+        if not written:
+            events.emit(events.LEASE_LOST, holder=None)
+        elif result.state is not held.state or held.state is State.SENT:
+            say(held, result)
+        self.wake()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self.wake()
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Unreachable as error:
+            await self.on_database_lost(error)
+        except Exception as error:  # noqa: BLE001 - what it held is rescued when its lease lapses
+            events.emit(events.PUSH_FAILED, reason=error, kind="invariant", retry_in=self.queue.lease.total_seconds())
