@@ -15,6 +15,8 @@ BEGIN
         PERFORM counterfoil.refuse('CF006', field, 'must be 1 to 200 bytes long');
     ELSIF name ~ '[[:cntrl:]]' OR name <> btrim(name) THEN
         PERFORM counterfoil.refuse('CF006', field, 'must not hold control characters, nor begin or end with a space');
+    ELSIF field = 'reference' AND name LIKE '%/refund' THEN
+        PERFORM counterfoil.refuse('CF006', field, 'must not end in /refund: so the refund of a failed payout is named');
     END IF;
 END $$;
 

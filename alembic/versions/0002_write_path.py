@@ -165,6 +165,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("accounts_registrant_id_idx"), "accounts", ["registrant_id"], unique=False, schema="counterfoil")
     op.create_index("accounts_username_key", "accounts", [sa.literal_column("coalesce(platform, ''::text)"), sa.literal_column("lower(username)")], unique=True, schema="counterfoil")
+    op.create_table("drift",
+    sa.Column("registrant_id", sa.Text(), nullable=False, comment="Whose client differs; never null"),
+    sa.Column("field", sa.Text(), nullable=False, comment="Field that the CRM owns and the platform holds otherwise; never null"),
+    sa.Column("noticed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False, comment="When it was first noticed; never null"),
+    sa.ForeignKeyConstraint(["registrant_id"], ["counterfoil.registrants.registrant_id"], ),
+    sa.PrimaryKeyConstraint("registrant_id", "field", name=op.f("drift_pkey")),
+    schema="counterfoil",
+    comment="Fields of the CRM that somebody changed on a platform: reported, never overwritten"
+    )
     op.create_table("intents",
     sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="In the order asked; never null"),
     sa.Column("kind", sa.Text(), nullable=False, comment="What is wanted, see domain.intent.Kind; never null"),
@@ -272,7 +281,7 @@ def downgrade() -> None:
     """Back to the mirror alone. Refused by nothing: whoever goes back has decided to forget what was asked for."""
     op.execute("DROP SCHEMA crm CASCADE")
     op.execute(
-        "DROP TABLE counterfoil.database_identity, counterfoil.decisions, counterfoil.events, counterfoil.platform_state, counterfoil.published_fields, counterfoil.published_platforms, counterfoil.published_rules, counterfoil.registrants, counterfoil.transition_rule, counterfoil.accounts, counterfoil.intents, counterfoil.passwords, counterfoil.payouts CASCADE"
+        "DROP TABLE counterfoil.database_identity, counterfoil.decisions, counterfoil.events, counterfoil.platform_state, counterfoil.published_fields, counterfoil.published_platforms, counterfoil.published_rules, counterfoil.registrants, counterfoil.transition_rule, counterfoil.accounts, counterfoil.drift, counterfoil.intents, counterfoil.passwords, counterfoil.payouts CASCADE"
     )
     op.execute(DROP_FUNCTIONS)
     op.drop_index(

@@ -14,12 +14,6 @@ from counterfoil.store import Unreachable, told
 # Seconds between two looks for events to number when nothing wakes us.
 POLL = 1.0
 
-_PAYOUTS = {
-    "payout.releasable": events.PAYOUT_RELEASABLE,
-    "payout.released": events.PAYOUT_RELEASED,
-    "payout.refunding": events.PAYOUT_REFUNDING,
-}
-
 DatabaseLost = Callable[[BaseException], Awaitable[None]]
 
 
@@ -84,9 +78,19 @@ class Pushing:
     async def _number(self) -> bool:
         numbered = await told.number(self._engine)
         for one in numbered:
-            if (event := _PAYOUTS.get(one.event)) is not None:
-                events.emit(event, reference=one.reference)
+            _say(one)
         return bool(numbered)
+
+
+def _say(one: told.Told) -> None:
+    """Payouts move by calls of the CRM, so this is where the log hears of them."""
+    match one.event:
+        case "payout.releasable":
+            events.emit(events.PAYOUT_RELEASABLE, reference=one.reference)
+        case "payout.released":
+            events.emit(events.PAYOUT_RELEASED, reference=one.reference)
+        case "payout.refunding":
+            events.emit(events.PAYOUT_REFUNDING, reference=one.reference)
 
 
 async def _deaf(reason: str) -> None:

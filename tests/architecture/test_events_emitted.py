@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterfoil.observe import catalogue
+from counterfoil.observe import catalogue, event
 
 SOURCE = Path(__file__).parents[2] / "src" / "counterfoil"
 OBSERVE = SOURCE / "observe"
@@ -38,7 +38,7 @@ def objections(call: ast.Call) -> list[str]:
     name = constant(call)
     if not name:
         return ["its first argument is not a constant of the catalogue"]
-    allowed = CONSTANTS[name].fields.keys() | catalogue.CONTEXT.keys()
+    allowed = CONSTANTS[name].fields.keys() | event.CONTEXT.keys()
     return [
         f"{name} does not declare {keyword.arg}" if keyword.arg else "its fields are not written out"
         for keyword in call.keywords

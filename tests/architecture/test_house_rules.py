@@ -22,22 +22,33 @@ CONVERSIONS = {
     "store/budget.py": "seconds to wait",
 }
 # Where the type is named at all: seconds, shares and rates of requests.
-FLOORS_WITH_MONEY = ("domain", "platforms", "pull", "store", "sandbox")
+FLOORS_WITH_MONEY = ("domain", "platforms", "pull", "push", "store", "sandbox")
 TYPES = {
+    "domain/attempt.py": "seconds",
     "domain/errors.py": "seconds",
+    "domain/login.py": "seconds",
+    "domain/retry.py": "seconds",
     "platforms/base.py": "seconds",
     "platforms/http.py": "seconds",
+    "platforms/omtrader/calls.py": "seconds",
     "platforms/omtrader/client.py": "seconds",
+    "platforms/omtrader/pushes.py": "seconds",
     "platforms/omtrader/session.py": "seconds",
+    "platforms/writing.py": "seconds",
     "platforms/rows.py": "asks whether a token is a number; the value is thrown away, the token is kept",
     "pull/puller.py": "seconds and shares",
     "pull/run.py": "seconds and shares",
+    "push/attempt.py": "seconds",
+    "push/pusher.py": "seconds",
+    "push/resolve.py": "seconds",
     "sandbox/faults.py": "seconds and shares",
     "sandbox/journal.py": "seconds",
     "sandbox/omtrader.py": "seconds",
     "sandbox/server.py": "seconds",
     "store/budget.py": "seconds and requests a second",
     "store/cursors.py": "seconds",
+    "store/drifting.py": "seconds",
+    "store/intents.py": "seconds",
     "store/runs.py": "seconds",
     "store/sessions.py": "seconds",
 }

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -154,6 +155,15 @@ class Owner(Session):
         for reference in references:
             self.advance(reference, "sent", "confirmed")
 
+    def until_waiting(self, session: int, acting: "Future[object]") -> None:
+        """Ask until a session waits for a lock."""
+        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity, pg_sleep(0.01) WHERE pid = %s"
+        for _ in range(500):
+            assert not acting.done(), acting.result()
+            if self.value(waits, session):
+                return
+        raise AssertionError("it never waited")
+
     def bind(self, *, sandbox: bool | None) -> None:
         """Note that platform `live` is a simulator, is none, or was not met yet."""
         self.rows("UPDATE counterfoil.platform_state SET sandbox = %s WHERE platform = 'live'", sandbox)
@@ -192,12 +202,34 @@ class Boundary:
         with crm.connection:
             yield crm
 
+    def overtake(self, first: Callable[[Crm], object], second: Callable[[Crm], object], *, undone: bool = False) -> object:
+        """What `second` returns, or the SQLSTATE of its refusal, when it comes before `first` has committed.
+
+        It must wait for a lock of the first, which is then committed, or rolled back when it is to be undone.
+        """
+        with self.another_crm() as crm, ThreadPoolExecutor(1) as pool:
+            try:
+                with self.crm.connection.transaction(force_rollback=undone):
+                    first(self.crm)
+                    acting = pool.submit(_outcome, second, crm)
+                    self.owner.until_waiting(crm.connection.info.backend_pid, acting)
+                return acting.result(10)
+            finally:
+                crm.connection.cancel()
+
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """What runs inside leaves every row as it was."""
         before = self.owner.everything()
         yield
         assert self.owner.everything() == before
+
+
+def _outcome(act: Callable[[Crm], object], crm: Crm) -> object:
+    try:
+        return act(crm)
+    except psycopg.Error as error:
+        return error.sqlstate
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """`counterfoil run` and `counterfoil migrate`."""
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from counterfoil import assembly, daemon, settings
 from counterfoil.cli.options import DONE, config_option
-from counterfoil.store import migrations
+from counterfoil.settings import Settings
+from counterfoil.store import engine, migrations
 
 
 @click.command()
@@ -27,5 +29,14 @@ def migrate(file: Path, *, sql: bool) -> int:
         return DONE
     with assembly.database(loaded.database, join=True) as url:
         before, after = migrations.upgrade(url)
+        asyncio.run(_publish(url, loaded))
     click.echo(f"schema at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
     return DONE
+
+
+async def _publish(url: str, loaded: Settings) -> None:
+    database = engine.create(url, pool_size=1)
+    try:
+        await assembly.publish(database, loaded)
+    finally:
+        await database.dispose()

@@ -10,7 +10,7 @@ LONGEST_BETWEEN_LOOKS = 30.0
 
 def delay(failures: int, *, first: float = FIRST, longest: float = LONGEST) -> float:
     """Seconds to wait after so many failures in a row (from 1): doubled each time, up to `longest`."""
-    return float(min(first * 2 ** min(max(failures, 1) - 1, 30), longest))
+    return min(first * (1 << min(max(failures, 1) - 1, 30)), longest)
 
 
 def until_next_look(age: float, *, settle: float, between: float) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from counterfoil.observe.catalogue_writing import *  # noqa: F403 - one list of events, in two files of readable length
 from counterfoil.observe.event import REASON, RETRY, Event, event
 
 # --- daemon ---------------------------------------------------------------------------------------------------------
@@ -297,6 +296,9 @@ LIBRARY_FAILED = event(
     message="its own words, in one line",
     error="class and message of the exception that came with it, null when none did",
 )
+
+# One list of events, in two files of readable length.
+from counterfoil.observe.catalogue_writing import *  # noqa: E402, F403 - they stand behind these in the documents
 
 EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
     {one.name: one for one in tuple(globals().values()) if isinstance(one, Event)}

@@ -43,11 +43,12 @@ INTENT_RESCUED = event(
     "intent.rescued",
     "warning",
     "The worker of an attempt ended before its result was written; `state` says what is known of it.",
+    "None when a process was ended or crashed; when it recurs, look why.",
     state="unknown: it is looked for; pending: surely nothing had left",
 )
 INTENT_DECIDED = event(
     "intent.decided",
-    "warning",
+    "info",
     "A person decided at the operator's desk; the reason is kept in counterfoil.decisions.",
     decision="confirm, retry, cancel, resume, rebind or accept-restore",
 )

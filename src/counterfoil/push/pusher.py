@@ -45,6 +45,7 @@ class Pusher:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _stopping: bool = False
+    _compared: float | None = None
 
     def wake(self) -> None:
         """There may be work."""
@@ -91,6 +92,7 @@ class Pusher:
         await self._rescue()
         if await self.queue.notices_another_database():
             events.emit(events.PUSH_HELD)
+        await self._compare_clients()
         taken = 0
         for take in (self._take_pending, self._take_unknown, self._take_doubted):
             free = self.places - len(self._tasks)
@@ -108,6 +110,19 @@ class Pusher:
                 attempt=lost.attempt,
                 state=lost.state,
             )
+
+    async def _compare_clients(self) -> None:
+        """Once after every complete reading of the clients: what the CRM owns and somebody changed on the platform."""
+        read_at = await self.queue.mirrored_at()
+        if read_at is None or read_at == self._compared:
+            return
+        for drift in await self.queue.drift():
+            with events.bind(platform=self.queue.platform, reference=drift.registrant_id):
+                if drift.begun:
+                    events.emit(events.DRIFT_FOUND, field=drift.field)
+                else:
+                    events.emit(events.DRIFT_ENDED, field=drift.field)
+        self._compared = read_at
 
     async def _take_pending(self, limit: int) -> int:
         claimed_at = time.monotonic()

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.intent import Kind, State
-from counterfoil.store import identity
+from counterfoil.store import drifting, identity
 from counterfoil.store.engine import transaction
 
 
@@ -261,6 +261,14 @@ class Queue:
         async with transaction(self.engine) as connection:
             owner: str | None = await connection.scalar(_EMAIL_TAKEN, given)
             return owner
+
+    async def mirrored_at(self) -> float | None:
+        """When the newest complete reading of the clients began; None before the first."""
+        return await drifting.mirrored_at(self.engine, self.platform)
+
+    async def drift(self) -> list[drifting.Drift]:
+        """What differs since the last comparison of the CRM's fields with the mirror, and what agrees again."""
+        return await drifting.compare(self.engine, self.platform)
 
     async def is_held(self) -> bool:
         """Whether a restored database waits for a person."""

@@ -305,6 +305,20 @@ EVENTS = _table(
     comment="What the CRM is told; crm.events shows the numbered ones",
 )
 
+DRIFT = _table(
+    "drift",
+    sa.Column(
+        "registrant_id",
+        sa.Text,
+        sa.ForeignKey("counterfoil.registrants.registrant_id"),
+        primary_key=True,
+        comment="Whose client differs; never null",
+    ),
+    _text("field", "Field that the CRM owns and the platform holds otherwise", key=True),
+    _moment("noticed_at", "When it was first noticed", now=True),
+    comment="Fields of the CRM that somebody changed on a platform: reported, never overwritten",
+)
+
 DECISIONS = _table(
     "decisions",
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="Never null"),
