@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready-$(shell { cat requirements/dev.txt; sed '/^\[tool\./,$$
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts lock clean
+.PHONY: help demo test soak check format lint types contracts lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: $(READY) ## PostgreSQL, a simulated platform, the daemon and a live view; 
 
 test: $(READY) ## the whole test suite, on a real PostgreSQL and real sockets
 	@$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+soak: $(READY) ## daemons killed 200 times over 2,000 operations and every fault: about ten minutes
+	@$(BIN)/python tests/support/soak.py $(SOAK_ARGS)
 
 check: format lint types contracts test ## what a change must pass
 

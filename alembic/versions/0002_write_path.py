@@ -41,6 +41,7 @@ def upgrade() -> None:
     sa.Column("one", sa.Boolean(), server_default="true", nullable=False, comment="Always true: there is one row; never null"),
     sa.Column("identity", sa.Text(), nullable=False, comment="System, timeline, database and table that the write path last worked on; never null"),
     sa.Column("held_since", sa.DateTime(timezone=True), nullable=True, comment="When another identity was met: nothing is written until a person agrees; null: all is well"),
+    sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True, comment="When a person last agreed that a restored database goes on; null: it never was restored"),
     sa.CheckConstraint("one", name="database_identity_one_row"),
     sa.PrimaryKeyConstraint("one", name=op.f("database_identity_pkey")),
     schema="counterfoil",

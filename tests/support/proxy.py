@@ -23,6 +23,16 @@ class Proxy:
         user = f"{self._parts.username}:{self._parts.password}@" if self._parts.password else f"{self._parts.username}@"
         return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{self.port}"))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes connections."""
+        return self._server is not None
+
+    def retarget(self, target: str) -> None:
+        """Forward to another port from the next connection on."""
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
+
     async def reserve(self) -> None:
         """Know the port without listening on it yet."""
         await self.start()

@@ -59,9 +59,7 @@ PAYOUT_RELEASABLE = event(
     "payout.releasable", "info", "The platform has confirmed the withdrawal: the payout may be released."
 )
 PAYOUT_RELEASED = event("payout.released", "info", "Somebody was told, once, to pay.")
-PAYOUT_REFUNDING = event(
-    "payout.refunding", "warning", "The bank refused; a deposit gives the money back to the account."
-)
+PAYOUT_REFUNDING = event("payout.refunding", "info", "The bank refused; a deposit gives the money back to the account.")
 
 # --- push -----------------------------------------------------------------------------------------------------------
 

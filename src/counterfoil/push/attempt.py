@@ -6,7 +6,10 @@ No transaction is open while the platform is asked. Whatever ends this in betwee
 sent under a lease; when that lapses it becomes unknown, and is looked for. Nothing here sends twice.
 """
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -34,12 +37,32 @@ from counterfoil.domain.intent import Kind, State
 from counterfoil.observe import events
 from counterfoil.platforms.writing import Prepared, Wish, Writer
 from counterfoil.push import wishes
+from counterfoil.store import Unreachable
 from counterfoil.store.intents import Held, Queue, Result
 from counterfoil.store.mirrored import MirroredBooks
 from counterfoil.store.secrets_kept import Safe
 
 # An answer after this much of the lease could come too late to be written.
 MARGIN = 1.0
+
+
+@asynccontextmanager
+async def keeping(queue: Queue, held: Held) -> AsyncIterator[None]:
+    """Hold on to an intent while its platform is only read, however long that takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(queue.lease.total_seconds() / 3)
+            with suppress(*Unreachable):  # a renewal missed is not yet a lease lost
+                if not await queue.renew(held):
+                    return
+
+    keeper = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.wait([keeper])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +109,8 @@ class Attempts:
 
     async def _prepared(self, held: Held, wish: Wish) -> Result:
         """Look first, note the fence, and only then send: before the fence is committed no byte may leave."""
-        prepared: Prepared = await self.writer.prepare(wish, self.books)
+        async with keeping(self.queue, held):
+            prepared: Prepared = await self.writer.prepare(wish, self.books)
         match prepared:
             case Found(record_id=record_id, facts=facts):
                 return Result(

@@ -6,6 +6,7 @@ rescue. A process that ends in the middle costs time and nothing else.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from counterfoil.domain.errors import LeaseLostError
 from counterfoil.domain.intent import Kind, State
 from counterfoil.observe import events
 from counterfoil.platforms.writing import Writer
-from counterfoil.push.attempt import Attempts, say
+from counterfoil.push.attempt import Attempts, keeping, say
 from counterfoil.push.resolve import Looks
 from counterfoil.store import Refused, Unreachable
 from counterfoil.store.intents import Held, Queue, Result
@@ -46,6 +47,7 @@ class Pusher:
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _stopping: bool = False
     _compared: float | None = None
+    _tidied: float = -math.inf
 
     def wake(self) -> None:
         """There may be work."""
@@ -89,16 +91,23 @@ class Pusher:
         Raises:
             store.Unreachable: the database cannot be reached.
         """
-        await self._rescue()
-        if await self.queue.notices_another_database():
-            events.emit(events.PUSH_HELD)
-        await self._compare_clients()
+        if time.monotonic() >= self._tidied + POLL:
+            self._tidied = time.monotonic()
+            await self._tidy()
         taken = 0
-        for take in (self._take_pending, self._take_unknown, self._take_doubted):
+        for take in (self._take_pending, self._take_unknown):
             free = self.places - len(self._tasks)
             if free > 0 and not self._stopping:
                 taken += await take(free)
         return taken > 0 and len(self._tasks) < self.places
+
+    async def _tidy(self) -> None:
+        """What need not be looked at more often than once in a while."""
+        if await self.queue.notices_another_database():
+            events.emit(events.PUSH_HELD)
+        await self._rescue()
+        await self._compare_clients()
+        await self._take_doubted(self.places - len(self._tasks))
 
     async def _rescue(self) -> None:
         for lost in await self.queue.rescue():
@@ -138,13 +147,12 @@ class Pusher:
             self._spawn(self._look(one, self.looks.look))
         return len(held)
 
-    async def _take_doubted(self, limit: int) -> int:
-        if not await self.queue.is_held():
-            return 0
+    async def _take_doubted(self, limit: int) -> None:
+        if limit <= 0 or self._stopping or not await self.queue.is_held():
+            return
         held = await self.queue.claim_doubted(limit)
         for one in held:
             self._spawn(self._look(one, self.looks.doubt))
-        return len(held)
 
     async def _attempt(self, held: Held, claimed_at: float) -> None:
         with events.bind(platform=held.platform, reference=held.reference, intent_id=held.id, attempt=held.attempt):
@@ -158,7 +166,9 @@ class Pusher:
 
     async def _look(self, held: Held, look: Callable[[Held], Awaitable[Result]]) -> None:
         with events.bind(platform=held.platform, reference=held.reference, intent_id=held.id, attempt=held.attempt):
-            await self._settle(held, await look(held))
+            async with keeping(self.queue, held):
+                result = await look(held)
+            await self._settle(held, result)
 
     async def _settle(self, held: Held, result: Result) -> None:
         """Write a result, through an absence of the database where need be: an answer that is known must not become unknown."""

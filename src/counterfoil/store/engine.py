@@ -71,6 +71,8 @@ def create(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
+        # An error's text would carry what a statement was given: profiles, amounts.
+        hide_parameters=True,
         connect_args=_arguments(given),
     )
 

@@ -27,7 +27,8 @@ _STATE = sa.text("""
     FROM counterfoil.database_identity d
 """)
 _ACCEPT = sa.text("""
-    UPDATE counterfoil.database_identity SET identity = counterfoil.identity(), held_since = NULL
+    UPDATE counterfoil.database_identity SET identity = counterfoil.identity(), held_since = NULL,
+        accepted_at = clock_timestamp()
     WHERE held_since IS NOT NULL
 """)
 

@@ -60,10 +60,20 @@ _OPEN = "('pending', 'sent', 'unknown', 'parked')"
 _UNSETTLED = "('sent', 'unknown', 'parked')"
 _LEASE = "clock_timestamp() + CAST(:lease AS interval)"
 
+# Done already in a life that the database forgot? The mirror shows our reference; or the database was restored and the
+# account's history has not been read since. What the CRM asks for again after a restore must not be done again.
+_DOUBTFUL = """(
+    i.amount IS NOT NULL AND EXISTS (SELECT FROM mirror.transactions t
+        WHERE t.platform = i.platform AND t.reference = i.idempotency_reference AND t.deleted_at IS NULL)
+    OR EXISTS (SELECT FROM counterfoil.database_identity d WHERE d.accepted_at IS NOT NULL
+        AND (i.kind = 'account' OR i.amount IS NOT NULL AND NOT EXISTS (SELECT FROM counterfoil.accounts a
+            JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.account_id AND k.asked_at > d.accepted_at
+            WHERE a.reference = i.account_reference)))
+)"""
 # Oldest first, and nothing that stands behind another of its lane. Rows that somebody has locked are being decided on.
 _CLAIM = sa.text(f"""
     WITH ready AS (
-        SELECT i.id FROM counterfoil.intents i
+        SELECT i.id, i.probe_first OR {_DOUBTFUL} AS doubtful FROM counterfoil.intents i
         WHERE i.platform = :platform AND i.state = 'pending' AND i.due_at <= clock_timestamp()
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state IN {_OPEN}
                 AND b.id <> i.id AND (b.id < i.id OR b.state <> 'pending'))
@@ -75,7 +85,8 @@ _CLAIM = sa.text(f"""
     )
     UPDATE counterfoil.intents i SET state = 'sent', reason = NULL, attempts = i.attempts + 1,
         lease_token = gen_random_uuid(), lease_until = {_LEASE}, deadline_at = {_LEASE},
-        launched_at = CASE WHEN i.probe_first OR i.kind = ANY (:prepared) THEN NULL ELSE clock_timestamp() END,
+        probe_first = ready.doubtful,
+        launched_at = CASE WHEN ready.doubtful OR i.kind = ANY (:prepared) THEN NULL ELSE clock_timestamp() END,
         fence = jsonb_build_object('deal', coalesce((SELECT max(d.id) FROM mirror.deals d WHERE d.platform = :platform), 0)),
         evidence = NULL, looks = 0, record_id = NULL
     FROM ready WHERE i.id = ready.id RETURNING i.id
@@ -123,6 +134,11 @@ _LAUNCH = sa.text(f"""
     WHERE id = :id AND lease_token = :token AND state = 'sent' AND launched_at IS NULL AND lease_until > clock_timestamp()
     RETURNING true
 """).bindparams(sa.bindparam("fence", type_=JSONB))
+_RENEW = sa.text(f"""
+    UPDATE counterfoil.intents SET lease_until = {_LEASE}
+    WHERE id = :id AND lease_token = :token AND lease_until > clock_timestamp() AND (state <> 'sent' OR launched_at IS NULL)
+    RETURNING true
+""")
 _RESCUE = sa.text("""
     UPDATE counterfoil.intents SET
         state = CASE WHEN launched_at IS NULL THEN 'pending' ELSE 'unknown' END, lease_until = NULL, due_at = clock_timestamp(),
@@ -229,6 +245,15 @@ class Queue:
         async with transaction(self.engine) as connection:
             given = {"id": held.id, "token": held.token, "fence": dict(fence), "lease": self.lease}
             return bool(await connection.scalar(_LAUNCH, given))
+
+    async def renew(self, held: Held) -> bool:
+        """Hold on to a look, or to an attempt from which nothing can have left yet; False when it is lost.
+
+        The lease of an attempt that may have sent something is never made longer.
+        """
+        async with transaction(self.engine) as connection:
+            given = {"id": held.id, "token": held.token, "lease": self.lease}
+            return bool(await connection.scalar(_RENEW, given))
 
     async def settle(self, held: Held, result: Result) -> bool:
         """Write how an attempt or a look ended, with all that follows; False when the lease was lost: nothing was written.

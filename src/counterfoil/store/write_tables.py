@@ -393,6 +393,7 @@ DATABASE_IDENTITY = _table(
     ),
     _text("identity", "System, timeline, database and table that the write path last worked on"),
     _moment("held_since", "When another identity was met: nothing is written until a person agrees; null: all is well"),
+    _moment("accepted_at", "When a person last agreed that a restored database goes on; null: it never was restored"),
     sa.CheckConstraint("one", name="database_identity_one_row"),
     comment="How a restored or failed-over database is told from the one that the write path knows",
 )

@@ -1,0 +1,343 @@
+"""Real daemons killed at random moments, a lying platform, a database that goes away: nothing lost, nothing doubled.
+
+    make soak SOAK_ARGS="--seed 7 --kills 200 --operations 2000 --minutes 25"
+
+prints one JSON object; exit code 1 when a promise was broken. The same seed asks for the same operations, kills and faults in the
+same order; what the machine makes of them differs from run to run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cryptography.fernet import Fernet
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script
+
+from counterfoil.sandbox import Sandbox, SandboxOptions
+from counterfoil.store.embedded import EmbeddedPostgres
+from support.proxy import Proxy
+
+SETTINGS = """
+database: {{url: "{database}"}}
+platforms:
+  live:
+    kind: omtrader
+    base_url: {platform}
+    username: crm-api
+    password: sandbox
+    timeout: 1s
+    lease: 6s
+    unknown: {{settle: 2s, looks: 2, between: 500ms}}
+    rate_limit: {{per_second: 400, burst: 400, concurrent: 8}}
+    account_defaults: {{group_id: 10}}
+    pull: {{clients: {{every: 3s}}, accounts: {{every: 3s}}, deals: {{every: 1s}}, transactions: {{every: 2s}}, groups: {{every: 1h}},
+      symbols: off, positions: off, orders: off, commissions: off, group_symbols: off, sweep: off}}
+crm: {{encryption_key: "{key}", platform_choice: live, allow_sandbox_payouts: true}}
+http: {{listen: "127.0.0.1:0"}}
+log: {{format: json, level: info}}
+"""
+PROFILE = json.dumps({"first_name": "Ada", "family_name": "Byron"})
+MONEY = "/money$"
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "drop_after", "path": MONEY},
+    {"kind": "drop_before", "path": MONEY},
+    {"kind": "error_after", "path": MONEY, "status": 502},
+    {"kind": "error_before", "path": MONEY, "status": 503},
+    {"kind": "drop_after", "method": "POST", "path": "/(clients|accounts)$"},
+    {"kind": "error_after", "method": "POST", "path": "/(clients|accounts)$", "status": 500},
+    {"kind": "rate_limited", "path": MONEY, "retry_after": 1},
+    {"kind": "delay", "path": MONEY, "seconds": 0.4},
+    {"kind": "delay", "path": MONEY, "seconds": 1.5},
+    {"kind": "expire_tokens", "path": MONEY},
+    {"kind": "truncated", "path": MONEY},
+)
+FINAL = {"confirmed", "rejected", "cancelled", "parked"}
+
+
+@dataclass
+class Plan:
+    """How much of what. `people`: registrants with an account each."""
+
+    seed: int
+    kills: int
+    operations: int
+    minutes: float
+    people: int = 20
+    daemons: int = 2
+
+
+@dataclass
+class World:
+    """Everything that runs, and what was counted."""
+
+    plan: Plan
+    sandbox: Sandbox
+    proxy: Proxy
+    directory: Path
+    dice: random.Random
+    server: EmbeddedPostgres
+    daemons: list[asyncio.subprocess.Process] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    done: bool = False
+
+    # --- processes ------------------------------------------------------------------------------------------------
+
+    async def start_daemon(self) -> None:
+        log = (self.directory / "log").open("ab")
+        self.daemons.append(
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "counterfoil", "run", "-c", str(self.directory / "settings.yaml"),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=log,
+            )
+        )  # fmt: skip
+
+    async def kill_daemons(self) -> None:
+        """One after another, at random moments, each replaced at once."""
+        while self.counts["kills"] < self.plan.kills and not self.done:
+            await asyncio.sleep(self.dice.uniform(0.2, 2.5))
+            victim = self.daemons.pop(self.dice.randrange(len(self.daemons)))
+            with contextlib.suppress(ProcessLookupError):
+                victim.kill()
+            if await victim.wait() == -signal.SIGKILL:
+                self.counts["kills"] += 1
+            await self.start_daemon()
+
+    async def restart_database(self) -> None:
+        """Killed and started again, now and then."""
+        while not self.done:
+            await asyncio.sleep(self.dice.uniform(15, 40))
+            await self.proxy.stop()
+            await asyncio.to_thread(self.server.stop)
+            self.server = await asyncio.to_thread(EmbeddedPostgres.start, self.directory / "data", durable=False)
+            self.proxy.retarget(self.server.url)
+            await self.proxy.start()
+            self.counts["database_restarts"] += 1
+
+    async def disturb_platform(self) -> None:
+        while not self.done:
+            await asyncio.sleep(self.dice.uniform(0.1, 0.6))
+            self.sandbox.faults.set([{**self.dice.choice(FAULTS), "times": self.dice.randint(1, 3)}])
+            self.counts["faults"] += 1
+
+    # --- the CRM --------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def crm(self) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
+        connection = await psycopg.AsyncConnection.connect(self.server.url, autocommit=True, connect_timeout=5)
+        async with connection:
+            yield connection
+
+    async def call(self, statement: str, *values: object) -> list[Any]:
+        """One call, repeated until it is answered: every function is idempotent but the release of a payout."""
+        while True:
+            try:
+                async with self.crm() as connection:
+                    cursor = await connection.execute(statement, values)
+                    return await cursor.fetchall() if cursor.description else []
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
+                await asyncio.sleep(0.2)
+
+    async def register(self) -> None:
+        for number in range(self.plan.people):
+            await self.call("SELECT crm.register(%s, %s::jsonb, NULL, '{}', 100000)", f"p{number}", PROFILE)
+
+    async def ask(self) -> None:
+        for number in range(self.plan.operations - self.plan.people):
+            account = f"p{self.dice.randrange(self.plan.people)}/1"
+            amount = Decimal(self.dice.randint(1, 20_000)) / 100
+            kind = self.dice.choices(["deposit", "withdraw", "credit"], [4, 5, 1])[0]
+            if kind == "credit":
+                await self.call("SELECT crm.credit(%s, %s, %s, 'in')", f"o{number}", account, amount)
+            else:
+                await self.call(f"SELECT crm.{kind}(%s, %s, %s)", f"o{number}", account, amount)
+            self.counts["asked"] += 1
+            if self.dice.random() < 0.02:
+                await self.cancel(f"o{number}")
+            await asyncio.sleep(self.dice.uniform(0, 2 * self.pace))
+
+    @property
+    def pace(self) -> float:
+        """Spread over the kills: a kill takes about 1.4 s."""
+        return max(self.plan.kills * 1.3 / self.plan.operations, 0.01)
+
+    async def cancel(self, reference: str) -> None:
+        with contextlib.suppress(psycopg.DatabaseError):
+            await self.call("SELECT crm.cancel(%s)", reference)
+
+    async def pay(self) -> None:
+        """Release whatever may be released; the money must have left the platform's books by then."""
+        while not self.done:
+            await asyncio.sleep(0.2)
+            for (reference,) in await self.call(
+                "SELECT reference FROM crm.payouts WHERE state = 'releasable' LIMIT 50"
+            ):
+                try:
+                    async with self.crm() as connection:
+                        await connection.execute("SELECT * FROM crm.release_payout(%s)", (reference,))
+                except psycopg.OperationalError:
+                    continue
+                except psycopg.DatabaseError as error:
+                    if error.sqlstate != "CF002":
+                        raise
+                self.counts["released"] += 1
+                if not self.booked(reference):
+                    self.wrong.append(f"{reference} was released before its withdrawal stood in the books")
+                if self.dice.random() < 0.1:
+                    await self.call("SELECT crm.fail_payout(%s, 'no such bank account')", reference)
+
+    # --- the truth ------------------------------------------------------------------------------------------------
+
+    def booked(self, reference: str) -> list[Decimal]:
+        """Signed amounts in the platform's own books under our reference."""
+        from counterfoil.domain.references import idempotency_reference  # noqa: PLC0415
+
+        ours = idempotency_reference(reference)
+        return [
+            Decimal(row.amount).scaleb(-row.currency_digits)
+            for row in self.sandbox.books.transactions
+            if row.comment == ours
+        ]
+
+    async def settle(self) -> None:
+        """Faults off, kills over: until everything is decided."""
+        self.done = True
+        self.sandbox.faults.set([])
+        until = time.monotonic() + 90
+        while time.monotonic() < until:
+            [(moving,)] = await self.call(
+                """SELECT count(*) FROM counterfoil.intents i WHERE state IN ('sent', 'unknown') OR state = 'pending' AND NOT EXISTS
+                (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state = 'parked') OR state = 'waiting' AND
+                EXISTS (SELECT FROM counterfoil.intents p WHERE p.id = i.predecessor_id AND p.state <> 'parked')"""
+            )
+            if not moving:
+                return
+            await asyncio.sleep(0.5)
+        self.wrong.append("not everything was decided within 90 s after the last fault")
+
+    async def judge(self) -> None:
+        rows = await self.call("SELECT reference, kind, amount, state FROM crm.operations")
+        for reference, kind, amount, state in rows:
+            found = self.booked(reference)
+            signed = -amount if kind in ("withdraw", "credit_out") else amount
+            self.counts[f"operations_{state}"] += 1
+            if len(found) > 1:
+                self.wrong.append(f"{reference} was booked {len(found)} times")
+            elif state == "confirmed" and found != [signed]:
+                self.wrong.append(f"{reference} is confirmed with {signed}, the books say {found}")
+            elif state in ("rejected", "cancelled", "pending", "waiting") and found:
+                self.wrong.append(f"{reference} is {state}, but stands in the books")
+            elif state not in FINAL | {"pending", "waiting"}:
+                self.wrong.append(f"{reference} is still {state}")
+        wanted = self.counts["asked"] + self.plan.people
+        if (given := sum(kind != "refund" for _, kind, _, _ in rows)) != wanted:
+            self.wrong.append(f"{wanted} operations were asked for, {given} are known")
+        self._judge_people()
+        self.wrong += self.sandbox.books.check()
+
+    def _judge_people(self) -> None:
+        made = Counter(client.fields["external_id"] for client in self.sandbox.books.clients)
+        self.wrong += [f"client {name} was made {made[name]} times" for name in made if name and made[name] > 1]
+        named = Counter(account.username for account in self.sandbox.books.accounts)
+        self.wrong += [f"account {name} was made {named[name]} times" for name in named if named[name] > 1]
+
+
+async def soak(plan: Plan) -> dict[str, Any]:
+    """Run it; the counts, and what was wrong."""
+    with tempfile.TemporaryDirectory(prefix="counterfoil-soak-") as place:
+        directory = Path(place)
+        directory.chmod(0o755)
+        server = await asyncio.to_thread(EmbeddedPostgres.start, directory / "data", durable=False)
+        proxy = Proxy(server.url)
+        await proxy.start()
+        async with Sandbox(SandboxOptions(clients=5, accounts=5, deals=50, seed=plan.seed)) as sandbox:
+            world = World(plan, sandbox, proxy, directory, random.Random(plan.seed), server)
+            key = Fernet.generate_key().decode()
+            settings = SETTINGS.format(database=proxy.url, platform=sandbox.url, key=key)
+            (directory / "settings.yaml").write_text(settings)
+            try:
+                return await _run(world)
+            finally:
+                for daemon in world.daemons:
+                    with contextlib.suppress(ProcessLookupError):
+                        daemon.kill()
+                    await daemon.wait()
+                await proxy.stop()
+                await asyncio.to_thread(world.server.stop)
+
+
+async def _run(world: World) -> dict[str, Any]:
+    started = time.monotonic()
+    for _ in range(world.plan.daemons):
+        await world.start_daemon()
+    await _until_migrated(world)
+    await world.register()
+    disturbances = [
+        asyncio.create_task(work)
+        for work in (world.kill_daemons(), world.restart_database(), world.disturb_platform(), world.pay())
+    ]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(world.plan.minutes * 60):
+            await world.ask()
+            await disturbances[0]
+    for task in disturbances[:3]:
+        task.cancel()
+    await asyncio.wait(disturbances[:3])
+    if not world.proxy.is_open:
+        await _reopen(world)
+    while len(world.daemons) < world.plan.daemons:
+        await world.start_daemon()
+    await world.settle()
+    await disturbances[3]
+    await world.judge()
+    for daemon in world.daemons:
+        daemon.send_signal(signal.SIGTERM)
+        await daemon.wait()
+    seconds = round(time.monotonic() - started, 1)
+    return {"seed": world.plan.seed, "seconds": seconds, **dict(sorted(world.counts.items())), "wrong": world.wrong}
+
+
+async def _reopen(world: World) -> None:
+    if not world.server.alive:
+        world.server = await asyncio.to_thread(EmbeddedPostgres.start, world.directory / "data", durable=False)
+    world.proxy.retarget(world.server.url)
+    await world.proxy.start()
+
+
+async def _until_migrated(world: World) -> None:
+    while True:
+        with contextlib.suppress(psycopg.Error):
+            async with world.crm() as connection:
+                cursor = await connection.execute("SELECT 1 FROM counterfoil.published_rules")
+                if await cursor.fetchone():
+                    return
+        await asyncio.sleep(0.2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--operations", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=25)
+    result = asyncio.run(soak(Plan(**vars(parser.parse_args()))))
+    sys.stdout.write(json.dumps(result, indent=2, default=str) + "\n")
+    return 1 if result["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
