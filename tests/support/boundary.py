@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -33,7 +34,9 @@ RULES = PublishedRules(
     sandbox_payouts=False,
 )
 # What a claim writes, and which row learns the platform's id, with the step that is confirmed.
-_CLAIM = ", lease_token = gen_random_uuid(), lease_until = clock_timestamp() + interval '1 min', attempts = attempts + 1"
+_CLAIM = (
+    ", lease_token = gen_random_uuid(), lease_until = clock_timestamp() + interval '1 min', attempts = attempts + 1"
+)
 _NAME_CLIENT = "UPDATE counterfoil.registrants SET client_id = 1000 + %(id)s WHERE registrant_id = %(registrant)s"
 _NAME_ACCOUNT = """
     UPDATE counterfoil.accounts SET account_id = 10000 + %(id)s, currency = 'USD', currency_digits = 2
@@ -155,15 +158,6 @@ class Owner(Session):
         for reference in references:
             self.advance(reference, "sent", "confirmed")
 
-    def until_waiting(self, session: int, acting: "Future[object]") -> None:
-        """Ask until a session waits for a lock."""
-        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity, pg_sleep(0.01) WHERE pid = %s"
-        for _ in range(500):
-            assert not acting.done(), acting.result()
-            if self.value(waits, session):
-                return
-        raise AssertionError("it never waited")
-
     def bind(self, *, sandbox: bool | None) -> None:
         """Note that platform `live` is a simulator, is none, or was not met yet."""
         self.rows("UPDATE counterfoil.platform_state SET sandbox = %s WHERE platform = 'live'", sandbox)
@@ -202,20 +196,31 @@ class Boundary:
         with crm.connection:
             yield crm
 
-    def overtake(self, first: Callable[[Crm], object], second: Callable[[Crm], object], *, undone: bool = False) -> object:
+    def overtake(
+        self,
+        first: Callable[[Any], object],
+        second: Callable[[Any], object],
+        *,
+        ahead: Session | None = None,
+        behind: Session | None = None,
+        undone: bool = False,
+    ) -> object:
         """What `second` returns, or the SQLSTATE of its refusal, when it comes before `first` has committed.
 
-        It must wait for a lock of the first, which is then committed, or rolled back when it is to be undone.
+        Each gets its session: one of the CRM's unless another is given. The second must wait for a lock of the first, which
+        is then committed, or rolled back when it is to be undone.
         """
-        with self.another_crm() as crm, ThreadPoolExecutor(1) as pool:
+        with self.another_crm() as crm, Owner(self.url).connection as watching, ThreadPoolExecutor(1) as pool:
+            later = behind or crm
             try:
-                with self.crm.connection.transaction(force_rollback=undone):
-                    first(self.crm)
-                    acting = pool.submit(_outcome, second, crm)
-                    self.owner.until_waiting(crm.connection.info.backend_pid, acting)
+                earlier = ahead or self.crm
+                with earlier.connection.transaction(force_rollback=undone):
+                    first(earlier)
+                    acting = pool.submit(_outcome, second, later)
+                    _until_waiting(watching, later.connection.info.backend_pid, acting)
                 return acting.result(10)
             finally:
-                crm.connection.cancel()
+                later.connection.cancel()
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -225,11 +230,20 @@ class Boundary:
         assert self.owner.everything() == before
 
 
-def _outcome(act: Callable[[Crm], object], crm: Crm) -> object:
+def _outcome(act: Callable[[Any], object], session: Session) -> object:
     try:
-        return act(crm)
+        return act(session)
     except psycopg.Error as error:
         return error.sqlstate
+
+
+def _until_waiting(watching: psycopg.Connection[Any], session: int, acting: "Future[object]") -> None:
+    waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity, pg_sleep(0.01) WHERE pid = %s"
+    for _ in range(500):
+        assert not acting.done(), acting.result()
+        if watching.execute(waits, [session]).fetchall() == [(True,)]:
+            return
+    raise AssertionError("it never waited")
 
 
 @contextmanager
