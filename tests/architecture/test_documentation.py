@@ -180,6 +180,11 @@ def test_the_page_of_tables_is_the_code_s():
     assert text(DOCS / "tables.md") == fresh, "write it again: .venv/bin/python docs/generate_tables.py"
 
 
+def test_the_page_of_states_is_the_code_s():
+    fresh = runpy.run_path(str(DOCS / "generate_states.py"))["document"]()
+    assert text(DOCS / "states.md") == fresh, "write it again: .venv/bin/python docs/generate_states.py"
+
+
 def test_every_module_has_its_line_in_the_architecture():
     told = set(re.findall(r"`(?:\w+/)*([a-z_*]+)`", text(DOCS / "architecture.md")))
     families = tuple(name.removesuffix("*") for name in told if name.endswith("_*"))

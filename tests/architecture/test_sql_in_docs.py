@@ -5,6 +5,7 @@ from psycopg import errors
 
 from architecture.test_documentation import PAGES, blocks
 from architecture.tree import named
+from support.boundary import publish
 
 
 def complaint(connection: psycopg.Connection, sql: str) -> str | None:
@@ -23,6 +24,7 @@ def complaint(connection: psycopg.Connection, sql: str) -> str | None:
 
 def test_what_the_pages_show_runs(database_url):
     shown = [(path, sql) for path in PAGES for sql in blocks(path, "sql")]
+    publish(database_url)
     with psycopg.connect(database_url) as connection:
         wrong = [f"{named(path)}: {sql}{reason}" for path, sql in shown if (reason := complaint(connection, sql))]
         assert len(shown) > 5
