@@ -14,6 +14,7 @@ from typing import Self
 
 import click
 import httpx
+from cryptography.fernet import Fernet
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +23,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from counterfoil.cli.demo_crm import DemoCrm, summary
 from counterfoil.cli.options import DONE
 from counterfoil.domain.errors import TransientError
 from counterfoil.store import engine, report
@@ -29,6 +31,8 @@ from counterfoil.store.embedded import EmbeddedPostgres
 
 CLIENTS, ACCOUNTS, DEALS = 1_000, 2_000, 50_000
 PER_SECOND = 100
+# A group of the simulated platform that takes accounts.
+GROUP = 10
 SETTINGS = """\
 database: {{url: "{database}"}}
 platforms:
@@ -49,11 +53,15 @@ platforms:
       symbols: {{every: 30s}}
       commissions: {{every: 30s}}
       group_symbols: {{every: 30s}}
+    account_defaults: {{group_id: {group}}}
+crm: {{encryption_key: "{key}", platform_choice: demo, allow_sandbox_payouts: true}}
 http: {{listen: "127.0.0.1:0"}}
 log: {{format: json, level: info}}
 """
 # Seconds: between two looks, until a part must have started, and until it must have ended before it is killed.
 LOOK, START, END = 0.5, 60.0, 30.0
+# Seconds between two doings of the CRM.
+ACT = 1.0
 
 
 @click.command()
@@ -90,7 +98,10 @@ async def _demo(console: Console, url: str, folder: Path, seconds: float | None)
         settings = folder / "counterfoil.yaml"
         settings.touch(0o600)
         address = line.partition("listening on ")[2].split()[0]
-        settings.write_text(SETTINGS.format(database=url, platform=address, per_second=PER_SECOND))
+        key = Fernet.generate_key().decode()
+        settings.write_text(
+            SETTINGS.format(database=url, platform=address, per_second=PER_SECOND, group=GROUP, key=key)
+        )
         async with _child("run", ["-c", str(settings)], folder) as daemon, _Ended(daemon) as daemon_ended:
             said = await _until_said(daemon, folder / "run.log", '"http.listening"', stop)
             if said is not None:
@@ -224,7 +235,10 @@ class _View:
     requests: Mapping[str, float] = field(default_factory=dict)
     rate: float = 0.0
     _before: tuple[float, float] = (0.0, 0.0)
+    crm: DemoCrm = field(default_factory=DemoCrm)
+    crm_line: str = ""
     _engine: AsyncEngine | None = None
+    _acted: float = 0.0
 
     async def look(self) -> None:
         """Read everything once; a part that does not answer yet is asked again at the next look."""
@@ -233,6 +247,11 @@ class _View:
             self.rows = await report.rows(self._engine)
             found = await report.read(self._engine)
             self.ages = {row.resource: row.age.total_seconds() for row in found.resources if row.age is not None}
+        if time.monotonic() - self._acted >= ACT:
+            self._acted = time.monotonic()
+            await self.crm.act(self._engine)
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            self.crm_line = await summary(self._engine)
         if self.first_row_after is None and any(self.rows.values()):
             self.first_row_after = time.monotonic() - self.begun
         with contextlib.suppress(httpx.HTTPError):
@@ -274,7 +293,8 @@ class _View:
         budget = f"requests: {self.rate:.0f} of {PER_SECOND} a second"
         first = "" if self.first_row_after is None else f"; first row after {self.first_row_after:.1f} s"
         line = ", ".join(f"{name} {rows:,}" for name, rows in self.rows.items() if rows)
-        return _Shown(Group(table, Text(budget + first + "; Ctrl-C ends it")), f"{line or 'nothing yet'}; {budget}")
+        shown = Group(table, Text(self.crm_line), Text(budget + first + "; Ctrl-C ends it"))
+        return _Shown(shown, "; ".join(filter(None, (line or "nothing yet", self.crm_line, budget))))
 
     async def close(self) -> None:
         """Let the database go."""
