@@ -227,8 +227,12 @@ class World:
             if not moving:
                 return
             await asyncio.sleep(0.5)
-        stuck = await self.call("SELECT state || ': ' || reason FROM counterfoil.intents WHERE state IN ('sent', 'unknown') LIMIT 5")
-        self.wrong.append(f"not everything was decided within 90 s after the last fault: {[reason for (reason,) in stuck]}")
+        stuck = await self.call(
+            "SELECT state || ': ' || reason FROM counterfoil.intents WHERE state IN ('sent', 'unknown') LIMIT 5"
+        )
+        self.wrong.append(
+            f"not everything was decided within 90 s after the last fault: {[reason for (reason,) in stuck]}"
+        )
 
     async def judge(self) -> None:
         rows = await self.call("SELECT reference, kind, amount, state FROM crm.operations")
