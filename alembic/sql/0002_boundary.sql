@@ -291,6 +291,12 @@ CREATE FUNCTION counterfoil.digits_of(of_account counterfoil.accounts) RETURNS i
                 FROM counterfoil.published_platforms p WHERE p.platform = of_account.platform))))
 $$;
 
+CREATE FUNCTION counterfoil.hold_owner(of_account text) RETURNS void LANGUAGE sql AS $$
+    -- Held until we commit, and before any step: a choice of platform is over by then or waits, and nobody waits in a circle.
+    SELECT FROM counterfoil.registrants r
+    WHERE r.registrant_id = (SELECT a.registrant_id FROM counterfoil.accounts a WHERE a.reference = of_account) FOR KEY SHARE
+$$;
+
 CREATE FUNCTION counterfoil.plan_operation(
     kind text, reference text, account_reference text, amount numeric, note text, more jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -304,6 +310,7 @@ BEGIN
     IF counterfoil.repeats(counterfoil.named(reference), ARRAY[kind], wish) THEN
         RETURN;
     END IF;
+    PERFORM counterfoil.hold_owner(account_reference);
     SELECT a.* INTO account FROM counterfoil.accounts a WHERE a.reference = plan_operation.account_reference;
     IF NOT FOUND THEN
         PERFORM counterfoil.refuse('CF005', 'account_reference', format('%s is not known', coalesce(account_reference, 'null')));
@@ -561,6 +568,7 @@ CREATE FUNCTION counterfoil.locked_account(wanted text) RETURNS counterfoil.acco
 DECLARE
     account counterfoil.accounts;
 BEGIN
+    PERFORM counterfoil.hold_owner(wanted);
     -- The step first, as in locked_registrant.
     PERFORM FROM counterfoil.intents i WHERE i.reference = wanted AND i.kind IN ('account', 'adopt') FOR UPDATE;
     SELECT a.* INTO account FROM counterfoil.accounts a WHERE a.reference = wanted FOR NO KEY UPDATE;
@@ -803,8 +811,6 @@ CREATE VIEW crm.events AS
 REVOKE ALL ON SCHEMA crm FROM PUBLIC;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA crm, counterfoil FROM PUBLIC;
-
-ALTER DEFAULT PRIVILEGES IN SCHEMA crm REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA crm TO counterfoil_crm;
 

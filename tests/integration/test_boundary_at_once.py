@@ -89,16 +89,14 @@ def test_an_account_and_a_choice_of_platform_at_once_lose_nothing(it, first):
     assert it.crm.rows("SELECT platform, state FROM crm.accounts") == [("live", "confirmed")]
 
 
-def test_money_asked_for_while_the_platform_is_being_chosen_finds_its_platform(it):
+@pytest.mark.parametrize("first", [["choose_platform", "7", "live"], ["deposit", "a", "7/1", 5]])
+def test_money_and_a_choice_of_platform_at_once_find_one_another(it, first):
     it.crm.call("register", "7", PROFILE, account={})
-    with it.another_crm() as other:
-        for first, second in (("a", it.crm), ("b", other)):
-            with second.connection.transaction():
-                second.call("deposit", first, "7/1", 5)
-                if first == "a":
-                    other.call("choose_platform", "7", "live")
-    it.owner.confirm("7", "7/1", "a", "b")
-    assert it.crm.rows("SELECT DISTINCT platform FROM crm.operations") == [("live",)]
+    calls = [["choose_platform", "7", "live"], ["deposit", "a", "7/1", 5]]
+    calls.remove(first)
+    it.overtake(asking(*first), asking(*calls[0]))
+    assert it.crm.rows("SELECT platform FROM crm.operations") == [("live",)]
+    it.owner.confirm("7", "7/1", "a")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +113,7 @@ def test_what_is_asked_while_its_step_is_being_confirmed_is_not_left_waiting(it,
     it.crm.call("register", "7", PROFILE, "live", {})
     it.owner.confirm(*(["7"] if reference == "7/1" else []))
     it.owner.advance(reference, "sent")
-    with it.overtaking(asking(*call)) as asked, it.owner.connection.transaction():
-        it.owner.advance(reference, "confirmed")
-        asked.begin()
+    it.overtake(lambda owner: owner.advance(reference, "confirmed"), asking(*call), ahead=it.owner)
     assert it.owner.value("SELECT count(*) FROM counterfoil.intents WHERE state = 'waiting' AND kind <> 'account'") == 0
 
 
@@ -127,7 +123,8 @@ def test_a_confirmation_waits_for_the_crm_and_neither_blocks_the_other_for_good(
     it.owner.advance("7", "sent")
     daemon = Owner(it.url)
     with daemon.connection:
-        assert it.overtake(asking(*call), lambda _: daemon.advance("7", "confirmed")) > 0
+        it.overtake(asking(*call), lambda owner: owner.advance("7", "confirmed"), behind=daemon)
+    assert it.crm.state("registrants", "7") == "confirmed"
     assert it.owner.value("SELECT count(*) FROM counterfoil.intents WHERE state = 'waiting'") == 0
 
 

@@ -39,13 +39,13 @@ def test_an_operation_with_other_content_is_refused(it, how):
     others += [{"amount": "NaN", "note": "thanks"}, {"amount": None, "note": "thanks"}]
     with it.unchanged():
         for other in others:
-            with it.crm.refused("CF004", "reference"):
+            with it.crm.expect_refused("CF004", "reference"):
                 plan(it.crm, how, "m", **other)
         for another in PLANS:
             if another != how:
-                with it.crm.refused("CF004", "reference"):
+                with it.crm.expect_refused("CF004", "reference"):
                     plan(it.crm, another, "m", note="thanks")
-        with it.crm.refused("CF004", "reference"):
+        with it.crm.expect_refused("CF004", "reference"):
             plan(it.crm, how, "7/1")
 
 
@@ -54,7 +54,7 @@ def test_a_bad_amount_is_refused_and_plans_nothing(it, how):
     it.ready()
     with it.unchanged():
         for amount in (*NOT_AMOUNTS, "5.001"):
-            with it.crm.refused("CF006", "amount"):
+            with it.crm.expect_refused("CF006", "amount"):
                 plan(it.crm, how, "m", amount=amount)
 
 
@@ -70,7 +70,7 @@ def test_digits_are_not_judged_before_the_currency_is_known(it):
     it.crm.call("register", "7", PROFILE, "live", {}, "5.001")
     it.crm.call("deposit", "m", "7/1", "0.00000001")
     it.owner.confirm("7", "7/1")
-    with it.crm.refused("CF006", "amount"):
+    with it.crm.expect_refused("CF006", "amount"):
         it.crm.call("deposit", "n", "7/1", "0.001")
 
 
@@ -82,7 +82,7 @@ def test_digits_are_judged_as_soon_as_the_group_is_known(it, account, known):
         known,
     )
     it.crm.call("register", "7", PROFILE, "live", account)
-    with it.unchanged(), it.crm.refused("CF006", "amount"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "amount"):
         it.crm.call("deposit", "m", "7/1", "5.5")
 
 
@@ -91,7 +91,7 @@ def test_an_unknown_account_is_refused(it, how):
     it.ready()
     with it.unchanged():
         for account in ("8/1", "7", None, "", "7/1 ", "' OR true --"):
-            with it.crm.refused("CF005", "account_reference"):
+            with it.crm.expect_refused("CF005", "account_reference"):
                 plan(it.crm, how, "m", account)
 
 
@@ -100,17 +100,17 @@ def test_a_bad_reference_or_note_is_refused(it, how):
     it.ready()
     with it.unchanged():
         for name in (None, "", " m", "m ", "a\nb", "\x7f", "é" * 101, "x" * 10_240):
-            with it.crm.refused("CF006", "reference"):
+            with it.crm.expect_refused("CF006", "reference"):
                 plan(it.crm, how, name)
         for note in ("x" * 1001, "bell\x07"):
-            with it.crm.refused("CF006", "note"):
+            with it.crm.expect_refused("CF006", "note"):
                 plan(it.crm, how, "m", note=note)
 
 
 @pytest.mark.parametrize("direction", [None, "", "IN", "sideways", "in'; --"])
 def test_a_credit_goes_in_or_out(it, direction):
     it.ready()
-    with it.unchanged(), it.crm.refused("CF006", "direction"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "direction"):
         it.crm.call("credit", "m", "7/1", 5, direction)
 
 
@@ -165,7 +165,7 @@ def test_what_stands_behind_a_step_that_failed_is_cancelled_to_the_last(it, end)
     assert it.crm.reason("operations", "w") == "account 7/1 was cancelled"
     assert {it.crm.state("operations", name) for name in ("7/1/deposit", "w")} == {"cancelled"}
     assert it.crm.state("payouts", "w") == "declined"
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("deposit", "m", "7/1", 5)
 
 
@@ -179,7 +179,7 @@ def test_cancelling_is_repeatable_and_ends_at_the_first_attempt(it):
     assert it.crm.reason("operations", "b") == "cancelled by the CRM"
     for state in ("sent", "unknown", "parked", "confirmed"):
         it.owner.advance("a", state)
-        with it.unchanged(), it.crm.refused("CF003"):
+        with it.unchanged(), it.crm.expect_refused("CF003"):
             it.crm.call("cancel", "a")
 
 
@@ -195,7 +195,7 @@ def test_nothing_unknown_is_cancelled(it):
     it.ready()
     with it.unchanged():
         for name in ("m", None, "", "x" * 10_240, "7/1 ", "\n"):
-            with it.crm.refused("CF005", "reference"):
+            with it.crm.expect_refused("CF005", "reference"):
                 it.crm.call("cancel", name)
 
 
@@ -205,7 +205,7 @@ def test_a_cancelled_operation_s_reference_stays_taken(it):
     it.crm.call("cancel", "a")
     with it.unchanged():
         it.crm.call("deposit", "a", "7/1", 1)
-        with it.crm.refused("CF004", "reference"):
+        with it.crm.expect_refused("CF004", "reference"):
             it.crm.call("deposit", "a", "7/1", 2)
 
 

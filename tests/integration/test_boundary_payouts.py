@@ -21,7 +21,7 @@ def test_a_withdrawal_has_one_payout_that_waits_for_it(it):
     assert it.crm.rows(SHOWN) == [("blocked", Decimal("50.5"), "USD", True, True, None)]
     for state in ("sent", "unknown", "parked"):
         it.owner.advance("w", state)
-        with it.unchanged(), it.crm.refused("CF001"):
+        with it.unchanged(), it.crm.expect_refused("CF001"):
             it.crm.call("release_payout", "w")
     it.owner.advance("w", "confirmed")
     assert it.crm.state("payouts", "w") == "releasable"
@@ -32,7 +32,7 @@ def test_nothing_but_a_withdrawal_is_paid_out(it, how):
     function, *direction = how.split()
     it.crm.call(function, "m", "7/1", 5, *direction)
     it.owner.confirm("m")
-    with it.unchanged(), it.crm.refused("CF005", "reference"):
+    with it.unchanged(), it.crm.expect_refused("CF005", "reference"):
         it.crm.call("release_payout", "m")
 
 
@@ -41,7 +41,7 @@ def test_a_release_tells_what_to_pay_once(it):
     amount, currency, account, released_at = it.crm.call("release_payout", "w")
     assert (amount, currency, account) == (Decimal("50.5"), "USD", "7/1")
     assert it.crm.value("SELECT released_at FROM crm.payouts") == released_at
-    with it.unchanged(), it.crm.refused("CF002"):
+    with it.unchanged(), it.crm.expect_refused("CF002"):
         it.crm.call("release_payout", "w")
 
 
@@ -52,11 +52,11 @@ def test_once_released_it_never_can_be_again(it):
     it.crm.call("release_payout", "x")
     it.crm.call("settle_payout", "x", "bank 1")
     it.crm.call("fail_payout", "w", "closed")
-    with it.crm.refused("CF002"):
+    with it.crm.expect_refused("CF002"):
         it.crm.call("release_payout", "w")
     it.owner.confirm("w/refund")
     for reference in "wx":
-        with it.crm.refused("CF002"):
+        with it.crm.expect_refused("CF002"):
             it.crm.call("release_payout", reference)
 
 
@@ -70,7 +70,7 @@ def test_a_withdrawal_that_failed_declines_its_payout(it, end):
     assert it.crm.state("payouts", "w") == "declined"
     with it.unchanged():
         for call in (["release_payout", "w"], ["settle_payout", "w", "bank 1"], ["fail_payout", "w", "closed"]):
-            with it.crm.refused("CF003"):
+            with it.crm.expect_refused("CF003"):
                 it.crm.call(*call)
 
 
@@ -94,18 +94,18 @@ def test_a_settlement_names_the_bank_s_payment_once(it):
     assert it.crm.rows(SHOWN) == [("settled", 50, "USD", False, False, "bank 1")]
     with it.unchanged():
         it.crm.call("settle_payout", "w", "bank 1")
-        with it.crm.refused("CF004", "bank_reference"):
+        with it.crm.expect_refused("CF004", "bank_reference"):
             it.crm.call("settle_payout", "w", "bank 2")
-        with it.crm.refused("CF003"):
+        with it.crm.expect_refused("CF003"):
             it.crm.call("fail_payout", "w", "closed")
 
 
 def test_only_a_released_payout_is_settled(it):
     it.crm.call("withdraw", "w", "7/1", 5)
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("settle_payout", "w", "bank 1")
     it.owner.confirm("w")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("settle_payout", "w", "bank 1")
 
 
@@ -113,14 +113,14 @@ def test_only_a_released_payout_is_settled(it):
 def test_a_bad_bank_reference_is_refused(it, name):
     it.withdrawn()
     it.crm.call("release_payout", "w")
-    with it.unchanged(), it.crm.refused("CF006", "bank_reference"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "bank_reference"):
         it.crm.call("settle_payout", "w", name)
 
 
 @pytest.mark.parametrize("reason", [None, "", "  ", "x" * 1001, "bell\x07"])
 def test_a_bad_reason_is_refused(it, reason):
     it.withdrawn()
-    with it.unchanged(), it.crm.refused("CF006", "reason"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "reason"):
         it.crm.call("fail_payout", "w", reason)
 
 
@@ -128,7 +128,7 @@ def test_an_unknown_payout_is_refused(it):
     with it.unchanged():
         for name in ("w", None, "", "7/1", "x" * 10_240):
             for call in (["release_payout"], ["settle_payout", "bank"], ["fail_payout", "closed"]):
-                with it.crm.refused("CF005", "reference"):
+                with it.crm.expect_refused("CF005", "reference"):
                     it.crm.call(call[0], name, *call[1:])
 
 
@@ -141,9 +141,9 @@ def test_a_failed_payout_is_refunded_by_a_deposit(it):
     assert it.crm.state("payouts", "w") == "refunding"
     with it.unchanged():
         it.crm.call("fail_payout", "w", "account closed")
-        with it.crm.refused("CF004", "reason"):
+        with it.crm.expect_refused("CF004", "reason"):
             it.crm.call("fail_payout", "w", "another reason")
-        with it.crm.refused("CF003"):
+        with it.crm.expect_refused("CF003"):
             it.crm.call("settle_payout", "w", "bank 1")
     it.owner.confirm("w/refund")
     assert it.crm.state("payouts", "w") == "refunded"
@@ -154,14 +154,14 @@ def test_a_failed_payout_is_refunded_by_a_deposit(it):
 def test_a_payout_may_fail_before_anybody_was_told_to_pay(it):
     it.withdrawn()
     it.crm.call("fail_payout", "w", "wrong bank details")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("release_payout", "w")
 
 
 def test_a_refund_is_not_cancelled_by_the_crm(it):
     it.withdrawn()
     it.crm.call("fail_payout", "w", "closed")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("cancel", "w/refund")
 
 
@@ -173,9 +173,9 @@ def test_a_refund_of_the_longest_reference_has_room(it):
 
 def test_a_reference_that_a_refund_will_need_is_not_given_away(it):
     it.crm.call("withdraw", "w", "7/1", 5)
-    with it.crm.refused("CF006", "reference"):
+    with it.crm.expect_refused("CF006", "reference"):
         it.crm.call("deposit", "w/refund", "7/1", 5)
-    with it.crm.refused("CF006", "reference"):
+    with it.crm.expect_refused("CF006", "reference"):
         it.crm.call("open_account", "w/refund", "7", {})
 
 
@@ -183,7 +183,7 @@ def test_a_reference_that_a_refund_will_need_is_not_given_away(it):
 def test_a_simulator_s_withdrawal_is_not_paid_out(it, sandbox):
     it.owner.bind(sandbox=sandbox)
     it.withdrawn()
-    with it.unchanged(), it.crm.refused("CF001"):
+    with it.unchanged(), it.crm.expect_refused("CF001"):
         it.crm.call("release_payout", "w")
 
 
@@ -199,7 +199,7 @@ def test_a_simulator_s_withdrawal_is_paid_out_where_the_settings_say_so(it):
 def test_a_restored_database_tells_nobody_to_pay(it):
     it.withdrawn()
     it.owner.rows("INSERT INTO counterfoil.database_identity (identity) VALUES ('another one')")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("release_payout", "w")
     it.owner.rows("UPDATE counterfoil.database_identity SET identity = counterfoil.identity()")
     it.crm.call("release_payout", "w")

@@ -106,7 +106,7 @@ def test_a_name_is_kept_verbatim_whatever_it_holds(it, name):
 
 
 def test_a_registrant_s_name_must_leave_room_for_the_names_made_from_it(it):
-    with it.unchanged(), it.crm.refused("CF006", "registrant_id"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "registrant_id"):
         it.crm.call("register", "x" * 200, PROFILE, "live", {}, 5)
     it.crm.call("register", "x" * 200, PROFILE, "live")
 
@@ -115,18 +115,18 @@ def test_a_bad_name_is_refused_everywhere(it):
     it.ready()
     with it.unchanged():
         for name in BAD_NAMES:
-            with it.crm.refused("CF006", "registrant_id"):
+            with it.crm.expect_refused("CF006", "registrant_id"):
                 it.crm.call("register", name, PROFILE, "live")
-            with it.crm.refused("CF006", "reference"):
+            with it.crm.expect_refused("CF006", "reference"):
                 it.crm.call("open_account", name, "7", {})
-            with it.crm.refused("CF006", "reference"):
+            with it.crm.expect_refused("CF006", "reference"):
                 it.crm.call("adopt_account", name, "7", "live", 5)
 
 
 def test_a_bad_profile_is_refused_with_its_field(it):
     with it.unchanged():
         for profile, field in BAD_PROFILES:
-            with it.crm.refused("CF006", field):
+            with it.crm.expect_refused("CF006", field):
                 it.crm.call("register", "7", profile, "live")
 
 
@@ -134,9 +134,9 @@ def test_a_bad_account_is_refused_with_its_field(it):
     it.crm.call("register", "8", PROFILE, "live")
     with it.unchanged():
         for account, field in BAD_ACCOUNTS:
-            with it.crm.refused("CF006", field):
+            with it.crm.expect_refused("CF006", field):
                 it.crm.call("register", "7", PROFILE, "live", account)
-            with it.crm.refused("CF006", field):
+            with it.crm.expect_refused("CF006", field):
                 it.crm.call("open_account", "a", "8", account)
 
 
@@ -144,25 +144,25 @@ def test_a_bad_account_is_refused_with_its_field(it):
 def test_json_that_is_no_object_is_refused_as_a_bad_value(it, scalar):
     it.ready()
     with it.unchanged():
-        with it.crm.refused("CF006", "profile"):
+        with it.crm.expect_refused("CF006", "profile"):
             it.crm.call("register", "8", scalar, "live")
-        with it.crm.refused("CF006", "account"):
+        with it.crm.expect_refused("CF006", "account"):
             it.crm.call("register", "8", PROFILE, "live", scalar)
-        with it.crm.refused("CF006", "account"):
+        with it.crm.expect_refused("CF006", "account"):
             it.crm.call("open_account", "a", "7", scalar)
-        with it.crm.refused("CF006", "changes"):
+        with it.crm.expect_refused("CF006", "changes"):
             it.crm.call("update_account", "7/1", scalar)
-        with it.crm.refused("CF006", "profile"):
+        with it.crm.expect_refused("CF006", "profile"):
             it.crm.call("update_profile", "7", scalar)
 
 
 def test_an_unknown_or_forgotten_platform_is_refused(it):
     it.crm.call("register", "7", PROFILE)
     with it.unchanged():
-        with it.crm.refused("CF006", "platform"):
+        with it.crm.expect_refused("CF006", "platform"):
             it.crm.call("register", "8", PROFILE, "moon")
         for platform in ("moon", None, "", "live'; --"):
-            with it.crm.refused("CF006", "platform"):
+            with it.crm.expect_refused("CF006", "platform"):
                 it.crm.call("choose_platform", "7", platform)
 
 
@@ -171,20 +171,20 @@ def test_a_rule_of_one_platform_chooses_it_and_refuses_another(database_url):
     with boundary(database_url, [LIVE, demo], platform_choice="demo") as it:
         it.crm.call("register", "7", PROFILE)
         assert it.owner.value("SELECT platform FROM crm.registrants") == "demo"
-        with it.crm.refused("CF006", "platform"):
+        with it.crm.expect_refused("CF006", "platform"):
             it.crm.call("register", "8", PROFILE, "live")
 
 
 def test_another_choice_of_platform_is_refused(database_url):
     with boundary(database_url, [LIVE, replace(LIVE, platform="demo")]) as it:
         it.crm.call("register", "7", PROFILE, "live")
-        with it.unchanged(), it.crm.refused("CF004", "platform"):
+        with it.unchanged(), it.crm.expect_refused("CF004", "platform"):
             it.crm.call("choose_platform", "7", "demo")
 
 
 def test_a_choice_needs_a_complete_profile_and_leaves_nothing_half_done(it):
     it.crm.call("register", "7", {"first_name": "Ada"}, account={})
-    with it.unchanged(), it.crm.refused("CF006", "family_name"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "family_name"):
         it.crm.call("choose_platform", "7", "live")
     it.crm.call("update_profile", "7", {"family_name": "Lovelace"})
     it.crm.call("choose_platform", "7", "live")
@@ -207,7 +207,7 @@ def test_a_registration_with_other_content_is_refused(it):
     it.crm.call("register", "7", PROFILE, "live", {}, 5)
     with it.unchanged():
         for content in OTHERS:
-            with it.crm.refused("CF004", "registrant_id"):
+            with it.crm.expect_refused("CF004", "registrant_id"):
                 it.crm.call("register", "7", *content)
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_value_is_not_the_same_as_none(it):
     it.crm.call("register", "7", PROFILE, "live")
     with it.unchanged():
         for account, deposit in (([], None), ("5", None), (None, "NaN"), (None, "Infinity")):
-            with it.crm.refused("CF004", "registrant_id"):
+            with it.crm.expect_refused("CF004", "registrant_id"):
                 it.crm.call("register", "7", PROFILE, "live", account, deposit)
 
 
@@ -226,23 +226,23 @@ def test_the_same_content_written_otherwise_is_the_same(it):
 
 
 def test_a_deposit_needs_an_account(it):
-    with it.unchanged(), it.crm.refused("CF006", "deposit"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "deposit"):
         it.crm.call("register", "7", PROFILE, "live", None, 5)
 
 
 @pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", 0, -1, "1" + "0" * 29])
 def test_a_bad_first_deposit_leaves_nothing_half_done(it, amount):
-    with it.unchanged(), it.crm.refused("CF006", "deposit"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "deposit"):
         it.crm.call("register", "7", PROFILE, "live", {}, amount)
 
 
 def test_a_reference_in_use_stops_the_whole_registration(it):
     it.ready("8")
     it.crm.call("deposit", "7/1", "8/1", 5)
-    with it.unchanged(), it.crm.refused("CF004", "reference"):
+    with it.unchanged(), it.crm.expect_refused("CF004", "reference"):
         it.crm.call("register", "7", PROFILE, "live", {})
     it.crm.call("deposit", "9/1/deposit", "8/1", 5)
-    with it.unchanged(), it.crm.refused("CF004", "reference"):
+    with it.unchanged(), it.crm.expect_refused("CF004", "reference"):
         it.crm.call("register", "9", PROFILE, "live", {}, 5)
 
 
@@ -261,23 +261,25 @@ def test_an_account_s_reference_cannot_name_anything_else(it):
     it.crm.call("deposit", "d", "7/1", 5)
     with it.unchanged():
         for owner, account in (("7", {"leverage": 1}), ("8", {})):
-            with it.crm.refused("CF004", "reference"):
+            with it.crm.expect_refused("CF004", "reference"):
                 it.crm.call("open_account", "a", owner, account)
-        with it.crm.refused("CF004", "reference"):
+        with it.crm.expect_refused("CF004", "reference"):
             it.crm.call("open_account", "d", "7", {})
-        with it.crm.refused("CF004", "reference"):
+        with it.crm.expect_refused("CF004", "reference"):
             it.crm.call("adopt_account", "a", "7", "live", 5)
 
 
 def test_a_login_name_belongs_to_one_account_in_any_case(it):
     it.crm.call("register", "7", PROFILE, "live", {"username": "Ada"})
-    with it.unchanged(), it.crm.refused("CF006", "username"):
+    with it.unchanged(), it.crm.expect_refused("CF006", "username"):
         it.crm.call("open_account", "a", "7", {"username": "aDA"})
 
 
 def test_a_derived_login_name_avoids_those_of_the_mirror(it):
-    it.owner.rows("INSERT INTO mirror.accounts (platform, id, username, first_seen_at, changed_at, version) "
-        "VALUES ('live', 1, '7-1', now(), now(), 1)")
+    it.owner.rows(
+        "INSERT INTO mirror.accounts (platform, id, username, first_seen_at, changed_at, version) "
+        "VALUES ('live', 1, '7-1', now(), now(), 1)"
+    )
     told = it.crm.call("register", "7", PROFILE, "live", {})
     assert told["credentials"]["username"] == "7-2"
 
@@ -291,11 +293,11 @@ def test_a_derived_login_name_is_a_plain_word(it, registrant):
 
 
 def test_nothing_is_opened_for_a_registrant_that_is_not_there_or_was_cancelled(it):
-    with it.crm.refused("CF005", "registrant_id"):
+    with it.crm.expect_refused("CF005", "registrant_id"):
         it.crm.call("open_account", "a", "7", {})
     it.crm.call("register", "7", PROFILE, "live")
     it.crm.call("cancel", "7")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("open_account", "a", "7", {})
 
 
@@ -305,7 +307,7 @@ def test_an_adopted_account_is_named_once(it):
     assert it.crm.state("accounts", "old") == "pending"
     with it.unchanged():
         it.crm.call("adopt_account", "old", "7", "live", 4711)
-        with it.crm.refused("CF004", "reference"):
+        with it.crm.expect_refused("CF004", "reference"):
             it.crm.call("adopt_account", "old", "7", "live", 4712)
 
 
@@ -323,7 +325,7 @@ def test_a_wrong_adoption_is_refused(it):
     ]
     with it.unchanged():
         for content, code, field in wrong:
-            with it.crm.refused(code, field):
+            with it.crm.expect_refused(code, field):
                 it.crm.call("adopt_account", "old", *content)
 
 
@@ -345,12 +347,12 @@ def test_a_profile_is_changed_only_where_the_crm_owns_it_and_it_stays_complete(i
     it.owner.confirm("7")
     with it.unchanged():
         for change in ({"city": "London"}, {"status": 3}, {"kyc_status": 1}, {"first_name": ""}, {"shoe_size": 1}):
-            with it.crm.refused("CF006", next(iter(change))):
+            with it.crm.expect_refused("CF006", next(iter(change))):
                 it.crm.call("update_profile", "7", change)
-        with it.crm.refused("CF005", "registrant_id"):
+        with it.crm.expect_refused("CF005", "registrant_id"):
             it.crm.call("update_profile", "9", {})
     it.crm.call("cancel", "8")
-    with it.unchanged(), it.crm.refused("CF003"):
+    with it.unchanged(), it.crm.expect_refused("CF003"):
         it.crm.call("update_profile", "8", {"first_name": "Eve"})
 
 

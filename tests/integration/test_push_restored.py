@@ -152,10 +152,10 @@ async def test_people_and_accounts_of_the_forgotten_life_are_recognised(postgres
 async def test_no_payout_leaves_while_a_restored_database_is_held(postgres_server, database_url):
     async with restored(postgres_server, database_url, deposit_and_confirm) as world:
         world.it.payout("w5", "p1/1", 2)
-        with world.it.crm.refused("CF003"):
+        with world.it.crm.expect_refused("CF003"):
             world.it.crm.call("release_payout", "w5")
         await world.replica.turn()
-        with world.it.crm.refused("CF003"):
+        with world.it.crm.expect_refused("CF003"):
             world.it.crm.call("release_payout", "w5")
         await accept(world)
         assert world.it.crm.call("release_payout", "w5")[0] == 2

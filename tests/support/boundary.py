@@ -13,8 +13,8 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from counterfoil.store import engine
-from counterfoil.store.publishing import PublishedPlatform, PublishedRules, publish as _publish
+from counterfoil.store import engine, publishing
+from counterfoil.store.publishing import PublishedPlatform, PublishedRules
 
 PROFILE = {"first_name": "Ada", "family_name": "Lovelace"}
 LIVE = PublishedPlatform(
@@ -54,7 +54,7 @@ async def publish_settings(url: str, platforms: Sequence[PublishedPlatform] = (L
     """Publish these platforms and the usual rules with these changes."""
     database = engine.create(url)
     try:
-        await _publish(database, replace(RULES, **changes), platforms)
+        await publishing.publish(database, replace(RULES, **changes), platforms)
     finally:
         await database.dispose()
 
@@ -81,7 +81,7 @@ class Session:
         return found
 
     @contextmanager
-    def refused(self, code: str, field: str | None = None) -> Iterator[None]:
+    def expect_refused(self, code: str, field: str | None = None) -> Iterator[None]:
         """What runs inside must be refused with this SQLSTATE, and for this field when one is given."""
         with pytest.raises(psycopg.Error) as caught, self.connection.transaction():
             yield

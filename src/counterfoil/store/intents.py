@@ -264,11 +264,12 @@ class Queue:
         async with transaction(self.engine) as connection:
             if not await connection.scalar(_OWNS, {"id": held.id, "token": held.token, "state": held.state}):
                 return False
+            # The step before its owner, as everywhere.
+            await connection.execute(_settling(held, result), _settled(held, result))
             if result.state is State.CONFIRMED:
                 await _name_record(connection, held, result)
             if result.pause is not None:
                 await connection.execute(_PAUSE, {"platform": held.platform, "reason": result.pause})
-            await connection.execute(_settling(held, result), _settled(held, result))
             return True
 
     async def rescue(self) -> list[Rescued]:
