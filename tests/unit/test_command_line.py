@@ -9,12 +9,19 @@ import pytest
 from counterfoil.cli import main
 from counterfoil.cli.options import DONE, FAILED, WRONG_USAGE
 from counterfoil.domain.errors import ConfigurationError, PermanentError, TransientError
+from support.logging_kept import logging_as_it_was
 
 VALID = """\
 database: {url: "postgresql://counterfoil@127.0.0.1:1/none"}
 platforms:
   live: {kind: omtrader, base_url: "http://127.0.0.1:1", username: crm-api, password: very-secret}
 """
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    with logging_as_it_was():
+        yield
 
 
 @pytest.fixture
@@ -59,9 +66,12 @@ def test_the_list_of_commands_names_each_with_its_purpose(capsys):
     assert [name for name, (_, purpose) in main.COMMANDS.items() if purpose not in shown] == []
 
 
-@pytest.mark.parametrize("command", ["status", "migrate", "sync"])
+@pytest.mark.parametrize(
+    "command",
+    ["status", "migrate", "sync", "audit", "intents list", "intents show x", "intents retry x --reason seen"],
+)
 def test_a_database_that_cannot_be_reached_is_one_line_and_exit_code_1(command, settings, capsys):
-    assert main.run([command, "-c", str(settings)]) == FAILED
+    assert main.run([*command.split(), "-c", str(settings)]) == FAILED
     line = complaint(capsys)
     assert "the database cannot be reached" in line
     assert "very-secret" not in line

@@ -109,3 +109,9 @@ def test_what_only_resembles_a_reference_is_not_one(text):
 
 def test_of_several_references_the_first_counts():
     assert recognise("cf-first cf-second") == "cf-first"
+
+
+def test_the_good_statuses_end_before_300():
+    assert classify(299, Body.UNDERSTOOD, writing=True) is Verdict.ACCEPTED
+    assert classify(300, Body.UNDERSTOOD, writing=True) is Verdict.UNKNOWN
+    assert classify(199, Body.UNDERSTOOD, writing=True) is Verdict.UNKNOWN

@@ -73,3 +73,21 @@ def test_the_order_of_a_page_is_what_its_distinct_ids_show(ids, order):
 )
 def test_a_page_connects_to_the_row_5_when_nothing_can_lie_between(ids, order, meets, beyond):
     assert (connects(ids, 5, order), goes_beyond(ids, 5, order)) == (meets, beyond)
+
+
+def test_the_second_row_is_in_a_window_that_goes_beyond_it():
+    assert window(1, 10) == Window(1, 10)
+    assert window(0, 10) == Window(1, 10)
+
+
+def test_two_ids_are_enough_to_tell_the_order():
+    assert order_of([1, 2]) is Order.ASCENDING
+    assert order_of([2, 1]) is Order.DESCENDING
+    assert order_of([1, 1]) is None
+
+
+def test_what_lies_beyond_the_seam_is_at_the_end_of_the_page():
+    assert goes_beyond([3, 4, 5, 9], 5, Order.ASCENDING)
+    assert not goes_beyond([3, 9, 5], 5, Order.ASCENDING)
+    assert goes_beyond([9, 8, 7, 1], 5, Order.DESCENDING)
+    assert not goes_beyond([9, 1, 7], 5, Order.DESCENDING)

@@ -99,3 +99,22 @@ def test_no_column_is_made_for_a_password():
 )
 def test_computed_columns_have_no_field(table, computed):
     assert {column.name for column in TABLES[table].columns if column.wire is None} == computed
+
+
+def test_a_table_is_made_of_its_blocks():
+    table = records._table(
+        "t", "what it holds", "a=aa integer first\nb text second; null: none", computed="c number third", indexes="a b"
+    )
+    assert (table.name, table.comment, table.indexes) == ("t", "what it holds", ("a", "b"))
+    assert [(column.name, column.kind, column.wire) for column in table.columns] == [
+        ("a", Kind.INTEGER, "aa"),
+        ("b", Kind.TEXT, "b"),
+        ("c", Kind.NUMBER, None),
+    ]
+    assert [column.comment for column in table.columns] == [
+        f"first; {records.NOT_SENT}",
+        "second; null: none",
+        f"third; {records.NOT_SENT}",
+    ]
+    assert records._table("t", "", "a text x").indexes == ()
+    assert len(records._table("t", "", "a text x").columns) == 1
