@@ -255,7 +255,10 @@ async def test_deletions_held_back_make_status_ask_for_a_person_until_they_are_a
     assert count(database_url, "accounts") == before
     code, output, _ = await outcome("status", "-c", settings)
     assert code == 3
-    assert "--accept-deletions accounts" in output.splitlines()[0]
+    assert output.startswith(
+        "money moves: these settings only mirror, no platform is written to; 1 thing of another kind"
+    )
+    assert "--accept-deletions accounts" in output.splitlines()[1]
     assert (await outcome("sync", "-c", settings, "--full", "--accept-deletions", "accounts"))[0] == 0
     assert count(database_url, "accounts") < before
     assert (await outcome("status", "-c", settings))[0] == 0

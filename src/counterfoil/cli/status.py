@@ -1,18 +1,22 @@
-"""`counterfoil status`: how fresh everything is, and what waits for a person."""
+"""`counterfoil status`: whether money moves, what waits for a person, how long the queues are, how fresh everything is."""
 
 import asyncio
 import json
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from counterfoil import assembly, settings
+from counterfoil.cli import status_text
 from counterfoil.cli.options import DONE, NEEDS_A_PERSON, config_option
 from counterfoil.settings import Settings
-from counterfoil.store import engine, migrations, report
+from counterfoil.store import desk, engine, migrations, report
+from counterfoil.store.desk import Desk
 from counterfoil.store.report import Report, Resource
 
 # A resource is late when it is this many intervals old: one miss is noise.
@@ -23,23 +27,25 @@ LATE = 3
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(file: Path, *, as_json: bool) -> int:
-    """Say how fresh the mirror is and what waits for a person; exit code 3 when something does."""
+    """Say whether money moves, how fresh the mirror is and what waits for a person; exit code 3 when something does."""
     loaded = settings.load(file)
     with assembly.database(loaded.database, join=True) as url:
         migrations.require_head(url)
-        found = asyncio.run(_report(url))
-    concerns = _concerns(found, loaded)
+        found, stands = asyncio.run(_read(url, [name for name in loaded.platforms if loaded.pushes(name)]))
+    concerns = [*status_text.concerns(stands, loaded), *_concerns(found, loaded)]
+    headline = status_text.headline(stands, concerns, loaded)
     if as_json:
-        click.echo(json.dumps(_plain(found, concerns), default=str, indent=2))
+        plain = {"headline": headline, **_plain(found, concerns), **status_text.plain(stands)}
+        click.echo(json.dumps(plain, default=str, indent=2))
     else:
-        _show(found, concerns, loaded)
+        _show(found, stands, [headline, *concerns], loaded)
     return NEEDS_A_PERSON if concerns else DONE
 
 
-async def _report(url: str) -> Report:
+async def _read(url: str, pushed: list[str]) -> tuple[Report, Desk]:
     database = engine.create(url, pool_size=1)
     try:
-        return await report.read(database)
+        return await report.read(database), await desk.waiting(database, pushed=pushed)
     finally:
         await database.dispose()
 
@@ -57,23 +63,35 @@ def _concerns(found: Report, loaded: Settings) -> list[str]:
     ]
 
 
-def _show(found: Report, concerns: list[str], loaded: Settings) -> None:
+def _show(found: Report, stands: Desk, lines: list[str], loaded: Settings) -> None:
     console = Console(highlight=False)
-    console.print(concerns[0] if concerns else "in order: nothing waits for a person", soft_wrap=True, markup=False)
-    for line in concerns[1:]:
+    for line in lines:
         console.print(line, soft_wrap=True, markup=False)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("platform", "resource", "rows", "as of", "age", "state"):
-        table.add_column(heading, justify="right" if heading in ("rows", "age") else "left")
-    for row in found.resources:
-        table.add_row(
-            row.platform, row.resource, _count(row.rows), _moment(row.as_of), _age(row.age), _state(row, loaded)
+    if stands.queues:
+        console.print(_table(status_text.QUEUE_HEADINGS, status_text.queues(stands), left=("platform",)))
+    console.print(
+        _table(
+            ("platform", "resource", "rows", "as of", "age", "state"),
+            (
+                (row.platform, row.resource, _count(row.rows), _moment(row.as_of), _age(row.age), _state(row, loaded))
+                for row in found.resources
+            ),
+            left=("platform", "resource", "as of", "state"),
         )
-    console.print(table)
+    )
     for platform, reason in found.paused.items():
         console.print(f"{platform} is paused: {reason}", markup=False)
     if found.quarantined:
         console.print(f"{found.quarantined} records lie in counterfoil.quarantine")
+
+
+def _table(headings: Iterable[str], rows: Iterable[tuple[str, ...]], *, left: Container[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _count(rows: int | None) -> str:

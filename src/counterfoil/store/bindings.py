@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.errors import LoginRefusedError
 from counterfoil.domain.login import LoginFacts
@@ -50,5 +50,10 @@ class NameBinding:
 async def unbind(engine: AsyncEngine, platform: str) -> None:
     """Let the next login bind the name anew: a person says that it is the same platform."""
     async with transaction(engine) as connection:
-        await connection.execute(_UNBIND, {"platform": platform})
-        await connection.execute(_FORGET_SESSION, {"platform": platform})
+        await unbind_within(connection, platform)
+
+
+async def unbind_within(connection: AsyncConnection, platform: str) -> None:
+    """The same in a transaction that the caller ends."""
+    await connection.execute(_UNBIND, {"platform": platform})
+    await connection.execute(_FORGET_SESSION, {"platform": platform})

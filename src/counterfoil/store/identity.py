@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.store.engine import transaction
@@ -29,7 +29,7 @@ _STATE = sa.text("""
 _ACCEPT = sa.text("""
     UPDATE counterfoil.database_identity SET identity = counterfoil.identity(), held_since = NULL,
         accepted_at = clock_timestamp()
-    WHERE held_since IS NOT NULL
+    WHERE held_since IS NOT NULL RETURNING true
 """)
 
 
@@ -55,8 +55,12 @@ async def check(engine: AsyncEngine) -> bool:
 async def standing(engine: AsyncEngine) -> Standing:
     """How the write path stands; not held before the first `check`."""
     async with transaction(engine) as connection:
-        row = (await connection.execute(_STATE)).one_or_none()
-        return Standing(held=False, unlooked=0, unsettled=0) if row is None else Standing(*row)
+        return await _standing(connection)
+
+
+async def _standing(connection: AsyncConnection) -> Standing:
+    row = (await connection.execute(_STATE)).one_or_none()
+    return Standing(held=False, unlooked=0, unsettled=0) if row is None else Standing(*row)
 
 
 async def accept(engine: AsyncEngine) -> None:
@@ -65,11 +69,20 @@ async def accept(engine: AsyncEngine) -> None:
     Raises:
         ConfigurationError: something has not been looked for yet.
     """
-    found = await standing(engine)
-    if found.unlooked or found.unsettled:
+    async with transaction(engine) as connection:
+        await accept_within(connection)
+
+
+async def accept_within(connection: AsyncConnection) -> bool:
+    """The same in a transaction that the caller ends; False when the write path is not held.
+
+    Raises:
+        ConfigurationError: something has not been looked for yet.
+    """
+    found = await _standing(connection)
+    if found.held and (found.unlooked or found.unsettled):
         raise ConfigurationError(
             f"{found.unlooked} requests have not been looked for on their platforms yet and {found.unsettled} attempts are "
             "unsettled: let the daemon run, and look again with counterfoil status"
         )
-    async with transaction(engine) as connection:
-        await connection.execute(_ACCEPT)
+    return bool(await connection.scalar(_ACCEPT))
