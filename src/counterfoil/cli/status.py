@@ -83,6 +83,8 @@ def _show(found: Report, stands: Desk, lines: list[str], loaded: Settings) -> No
         console.print(f"{platform} is paused: {reason}", markup=False)
     if found.quarantined:
         console.print(f"{found.quarantined} records lie in counterfoil.quarantine")
+    if found.drifted:
+        console.print(f"{found.drifted} fields that the CRM owns were changed on a platform; see counterfoil.drift")
 
 
 def _table(headings: Iterable[str], rows: Iterable[tuple[str, ...]], *, left: Container[str]) -> Table:
@@ -134,4 +136,5 @@ def _plain(found: Report, concerns: list[str]) -> dict[str, object]:
         "held": [{"platform": h.platform, "resource": h.resource, "rows": h.rows} for h in found.held],
         "paused": found.paused,
         "quarantined": found.quarantined,
+        "drifted": found.drifted,
     }

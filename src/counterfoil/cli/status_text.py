@@ -79,8 +79,13 @@ def _concern(item: Waiting) -> str:
     match item.why:
         case "lapsed":
             return f"{what}: sent, its worker ended, and no daemon takes it over: is counterfoil run at work?"
+        case "idle":
+            return f"{what}: nobody takes it up: is counterfoil run at work, and rate_limit high enough?"
         case "refund":
-            return f"{what}: the bank did not pay and {reason}: the trader's money must be given back by hand"
+            return (
+                f"{what}: the bank did not pay and {reason}: the trader's money must be given back by hand, then: counterfoil intents "
+                f"confirm {item.reference} -c FILE --record ID --reason TEXT"
+            )
         case _:
             return f"{what} is parked: {reason}: counterfoil intents show {item.reference} -c FILE"
 

@@ -72,6 +72,9 @@ _NAME_ACCOUNT = sa.text("""
         currency_digits = :digits
     WHERE reference = :reference
 """)
+_REFUNDED = sa.text("""
+    UPDATE counterfoil.payouts SET state = 'refunded' WHERE reference = :reference AND state = 'refunding' RETURNING true
+""")
 _RESUME = sa.text(
     "UPDATE counterfoil.platform_state SET paused = NULL WHERE platform = :platform AND paused IS NOT NULL RETURNING true"
 )
@@ -107,6 +110,8 @@ async def confirm(engine: AsyncEngine, reference: str, record_id: int | None, be
         ConfigurationError: it cannot be decided so; the line says what may be done.
     """
     async with _deciding(engine, reference, "confirm", because) as (connection, row):
+        if row["kind"] == Kind.REFUND and row["state"] == State.REJECTED:
+            return await _given_back_by_hand(connection, row, record_id)
         _require_parked(row, "confirmed")
         if row["kind"] in (Kind.CLIENT, Kind.ACCOUNT, Kind.ADOPT):
             await _name_record(connection, row, record_id)
@@ -114,6 +119,18 @@ async def confirm(engine: AsyncEngine, reference: str, record_id: int | None, be
             await _require_own_record(connection, row, record_id)
         await connection.execute(_CONFIRM, {"id": row["id"], "record_id": record_id})
         return _decided(row, State.CONFIRMED)
+
+
+async def _given_back_by_hand(connection: AsyncConnection, row: Mapping[str, Any], record_id: int | None) -> Decided:
+    """The platform refused the refund, and a person has booked it there: the request stays rejected, the payout is refunded."""
+    if record_id is None:
+        raise ConfigurationError(
+            f"{_named(row)}: say which record of the platform gave the money back, with --record ID"
+        )
+    await _require_own_record(connection, {**row, "idempotency_reference": None}, record_id)
+    if not await connection.scalar(_REFUNDED, {"reference": row["wish"]["payout"]}):
+        raise ConfigurationError(f"{_named(row)}: its payout is refunded already")
+    return _decided(row, State.REJECTED)
 
 
 async def retry(

@@ -15,6 +15,8 @@ from counterfoil.store.engine import transaction
 
 # A lapsed attempt is rescued by any daemon within seconds; after this many none is at work.
 RESCUE_GRACE = 30
+# What has been due for so many seconds with nothing in its way is taken up by nobody, or the platform is asked for too much.
+IDLE = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Waiting:
     """One request that stands still.
 
     `why`: parked, unknown, lapsed (sent, and its lease is over), refund (its payout's money does not come back), not_pushed
-    (pending where no process may write). `person`: whether only a person can move it.
+    (pending where no process may write), idle (due for a while, nothing in the way, and no process takes it up). `person`: whether only a person can move it.
     """
 
     reference: str
@@ -121,12 +123,17 @@ class Dossier:
 _MONEY = "i.amount IS NOT NULL"
 _WAITING = sa.text(f"""
     SELECT i.reference, i.kind, i.platform, i.reason, i.changed_at AS since, {_MONEY} AS money,
-        CASE WHEN i.state = 'sent' THEN 'lapsed' WHEN i.state = 'pending' THEN 'not_pushed' ELSE i.state END AS why,
+        CASE WHEN i.state = 'sent' THEN 'lapsed' WHEN i.state <> 'pending' THEN i.state
+            WHEN i.platform = ANY (:pushed) THEN 'idle' ELSE 'not_pushed' END AS why,
         i.state <> 'unknown' AND (i.state <> 'sent'
             OR i.lease_until < clock_timestamp() - make_interval(secs => {RESCUE_GRACE})) AS person
     FROM counterfoil.intents i
     WHERE i.state IN ('parked', 'unknown') OR (i.state = 'sent' AND i.lease_until < clock_timestamp())
         OR (i.state = 'pending' AND i.platform <> ALL (:pushed))
+        OR (i.state = 'pending' AND i.due_at < clock_timestamp() - make_interval(secs => {IDLE}) AND NOT counterfoil.is_held()
+            AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = i.platform AND s.paused IS NOT NULL)
+            AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.id <> i.id
+                AND b.state IN ('pending', 'sent', 'unknown', 'parked') AND (b.id < i.id OR b.state <> 'pending')))
     ORDER BY i.id
 """)
 # Its withdrawal is booked, the bank did not pay, and nothing of ours is on the way to give the money back.

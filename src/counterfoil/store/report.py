@@ -34,12 +34,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything at one moment; `paused`: platforms that are not asked for now, and why."""
+    """Everything at one moment; `paused`: platforms that are not asked for now, and why. `drifted`: see store.drifting."""
 
     resources: list[Resource]
     held: list[Held]
     paused: dict[str, str]
     quarantined: int
+    drifted: int
 
 
 _FRESHNESS = sa.text("""
@@ -55,6 +56,7 @@ _PAUSED = sa.text("""
     FROM counterfoil.budgets WHERE paused_until > clock_timestamp()
 """)
 _QUARANTINED = sa.text("SELECT count(*) FROM counterfoil.quarantine")
+_DRIFTED = sa.text("SELECT count(*) FROM counterfoil.drift")
 
 
 async def rows(engine: AsyncEngine) -> dict[str, int]:
@@ -84,7 +86,8 @@ async def read(engine: AsyncEngine) -> Report:
         ]
         held = [Held(*row) for row in await connection.execute(_HELD)]
         paused = {row.platform: f"{row.reason} ({row.seconds:.0f} s more)" for row in await connection.execute(_PAUSED)}
-        return Report(resources, held, paused, int(await connection.scalar(_QUARANTINED) or 0))
+        counts = [int(await connection.scalar(count) or 0) for count in (_QUARANTINED, _DRIFTED)]
+        return Report(resources, held, paused, *counts)
 
 
 async def _rows(connection: AsyncConnection, row: "sa.Row[tuple[object, ...]]") -> int | None:
