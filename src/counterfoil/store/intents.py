@@ -78,7 +78,8 @@ _CLAIM = sa.text(f"""
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state IN {_OPEN}
                 AND b.id <> i.id AND (b.id < i.id OR b.state <> 'pending'))
             AND (i.kind NOT IN ('update_account', 'reset_password') OR NOT EXISTS (SELECT FROM counterfoil.intents m
-                WHERE m.lane = 'money ' || i.account_reference AND m.state IN {_UNSETTLED}))
+                WHERE m.lane = 'money ' || i.account_reference
+                    AND (m.state IN {_UNSETTLED} OR m.state = 'pending' AND m.id < i.id)))
             AND NOT (SELECT counterfoil.is_held())
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = :platform AND s.paused IS NOT NULL)
         ORDER BY i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
@@ -163,7 +164,7 @@ _EMAIL_TAKEN = sa.text("""
     WHERE lower(r.profile ->> 'email') = lower(:email) AND r.profile ->> 'email' IS NOT NULL
         AND r.platform = :platform AND r.registrant_id <> :registrant_id
         AND EXISTS (SELECT FROM counterfoil.intents i WHERE i.registrant_id = r.registrant_id AND i.kind = 'client'
-            AND (i.state IN ('sent', 'unknown', 'confirmed') OR i.id < :id AND i.state IN ('pending', 'parked')))
+            AND (i.state IN ('unknown', 'confirmed') OR i.id < :id AND i.state IN ('pending', 'sent', 'parked')))
     LIMIT 1
 """)
 _OWNS = sa.text(
