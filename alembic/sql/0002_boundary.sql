@@ -285,8 +285,8 @@ END $$;
 CREATE FUNCTION counterfoil.digits_of(of_account counterfoil.accounts) RETURNS integer LANGUAGE sql STABLE AS $$
     SELECT coalesce(of_account.currency_digits,
         (SELECT CAST(m.currency_digits AS integer) FROM mirror.accounts m
-            WHERE m.platform = of_account.platform AND m.id = of_account.account_id),
-        (SELECT CAST(g.currency_digits AS integer) FROM mirror.groups g WHERE g.platform = of_account.platform AND g.id =
+            WHERE m.platform = of_account.platform AND m.id = of_account.account_id AND m.currency_digits BETWEEN 0 AND 18),
+        (SELECT CAST(g.currency_digits AS integer) FROM mirror.groups g WHERE g.currency_digits BETWEEN 0 AND 18 AND g.platform = of_account.platform AND g.id =
             coalesce(CAST(of_account.wish ->> 'group_id' AS numeric), (SELECT CAST(p.account_defaults ->> 'group_id' AS numeric)
                 FROM counterfoil.published_platforms p WHERE p.platform = of_account.platform))))
 $$;
@@ -639,8 +639,9 @@ BEGIN
     ELSIF intent.state NOT IN ('waiting', 'pending') OR intent.kind = 'refund' THEN
         PERFORM counterfoil.refuse('CF003', NULL, format('%s is %s and cannot be cancelled any more', reference,
             CASE WHEN intent.kind = 'refund' THEN 'a refund' ELSE intent.state END));
-    ELSIF intent.attempts > 0 AND intent.probe_first THEN
-        PERFORM counterfoil.refuse('CF003', NULL, format('%s may have been sent before the database was restored', reference));
+    ELSIF intent.probed_at IS NOT NULL OR (intent.attempts > 0 AND intent.probe_first) THEN
+        PERFORM counterfoil.refuse('CF003', NULL, format('%s was sent once, or may have been before the database was restored; a '
+            'person can cancel it with counterfoil intents cancel', reference));
     END IF;
     UPDATE counterfoil.intents i SET state = 'cancelled', reason = 'cancelled by the CRM' WHERE i.id = intent.id;
 END $$;
@@ -673,8 +674,12 @@ BEGIN
     END IF;
     UPDATE counterfoil.payouts p SET state = 'released', released_at = clock_timestamp()
     WHERE p.reference = payout.reference AND p.state = 'releasable' RETURNING p.released_at INTO STRICT released_at;
-    SELECT i.amount, a.currency, a.reference INTO STRICT amount, currency, account
-    FROM counterfoil.intents i JOIN counterfoil.accounts a ON a.reference = i.account_reference WHERE i.id = payout.intent_id;
+    SELECT i.amount, coalesce(a.currency, m.currency), a.reference INTO STRICT amount, currency, account
+    FROM counterfoil.intents i JOIN counterfoil.accounts a ON a.reference = i.account_reference
+    LEFT JOIN mirror.accounts m ON m.platform = a.platform AND m.id = a.account_id WHERE i.id = payout.intent_id;
+    IF currency IS NULL THEN
+        PERFORM counterfoil.refuse('CF003', NULL, format('%s: the account''s currency is not known yet', reference));
+    END IF;
 END $$;
 
 CREATE FUNCTION counterfoil.settle_payout(reference text, bank_reference text) RETURNS void LANGUAGE plpgsql AS $$

@@ -205,6 +205,8 @@ def upgrade() -> None:
     sa.Column("record_id", sa.BigInteger(), nullable=True, comment="The platform's id of what it made; null: nothing known"),
     sa.Column("probe_first", sa.Boolean(), server_default="false", nullable=False, comment="To be looked for before it is sent: the database may have forgotten an attempt; never null"),
     sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True, comment="When it was last looked for; null: never"),
+    sa.Column("resends", sa.Integer(), server_default="0", nullable=False, comment="How often it was proven absent; never null"),
+    sa.Column("waived", sa.Boolean(), server_default="false", nullable=False, comment="A person answers for the next attempt, which is made without a look before; never null"),
     sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False, comment="When it was asked for; never null"),
     sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False, comment="When its state last changed; never null"),
     sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True, comment="When the newest attempt began; null: none yet"),
@@ -233,6 +235,7 @@ def upgrade() -> None:
     op.create_index("intents_lane_idx", "intents", ["lane", "id"], unique=False, schema="counterfoil", postgresql_where=sa.text("state IN ('pending', 'sent', 'unknown', 'parked')"))
     op.create_index("intents_open_idx", "intents", ["platform", "state", "id"], unique=False, schema="counterfoil", postgresql_where=sa.text("state IN ('pending', 'sent', 'unknown', 'parked')"))
     op.create_index(op.f("intents_predecessor_id_idx"), "intents", ["predecessor_id"], unique=False, schema="counterfoil")
+    op.create_index("intents_record_key", "intents", ["platform", "record_id"], unique=True, schema="counterfoil", postgresql_where=sa.text("amount IS NOT NULL AND state = 'confirmed'"))
     op.create_index("intents_reference_key", "intents", ["reference"], unique=True, schema="counterfoil", postgresql_where=sa.text("kind IN ('account', 'adopt') OR kind IN ('deposit', 'withdraw', 'refund', 'credit_in', 'credit_out')"))
     op.create_index(op.f("intents_registrant_id_idx"), "intents", ["registrant_id"], unique=False, schema="counterfoil")
     op.create_index("intents_unsettled_key", "intents", ["lane"], unique=True, schema="counterfoil", postgresql_where=sa.text("state IN ('sent', 'unknown', 'parked')"))

@@ -108,7 +108,7 @@ def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
 
 def _pusher(engine: AsyncEngine, name: str, settings: Settings, client: OMTrader) -> Pusher:
     own, key = settings.platforms[name], settings.crm.encryption_key
-    queue, books = Queue(engine, name, own.lease), MirroredBooks(engine, name)
+    queue, books = Queue(engine, name, own.lease), MirroredBooks(engine, name, own.money.reference_field)
     safe = Safe(engine, None if key is None else key.get_secret_value())
     writer = client.writer(_form(own.money), page_size=own.page_size, merges=own.put == "merge")
     patience = Patience(settle=own.unknown.settle, looks=own.unknown.looks, between=own.unknown.between)

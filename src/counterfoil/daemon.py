@@ -14,7 +14,7 @@ from counterfoil.observe.health import HealthServer
 from counterfoil.pushing import Pushing
 from counterfoil.scheduling import Schedule
 from counterfoil.settings import Settings, changed_keys
-from counterfoil.store import Unreachable, brief, budget, engine, migrations
+from counterfoil.store import Unreachable, brief, budget, engine, is_contention, migrations
 
 # SIGTERM must end us within 30 s: most of that time belongs to the runs.
 GRACE = 20.0
@@ -145,6 +145,8 @@ class Daemon:
 
     async def _database_lost(self, error: BaseException) -> None:
         """Told by a run: nothing is pulled until the database answers again."""
+        if is_contention(error):
+            return
         self._schedule.pause()
         if self._waiting_for_database is None or self._waiting_for_database.done():
             self._waiting_for_database = asyncio.create_task(self._recover(error))
@@ -197,15 +199,20 @@ class Daemon:
             await assembly.publish(self._engine, fresh)
         except Unreachable as error:
             await self._database_lost(error)
-        for name in before.platforms.keys() | fresh.platforms.keys():
-            if before.crm != fresh.crm or before.platforms.get(name) != fresh.platforms.get(name):
-                await self._replace(name)
+        # All at once: SIGTERM may follow, and waits for this.
+        await asyncio.gather(
+            *(
+                self._replace(name)
+                for name in before.platforms.keys() | fresh.platforms.keys()
+                if before.crm != fresh.crm or before.platforms.get(name) != fresh.platforms.get(name)
+            )
+        )
         events.emit(events.CONFIG_RELOADED, changed=changed)
 
     async def _replace(self, name: str) -> None:
         if name in self._platforms:
             platform = self._platforms.pop(name)
-            await self._pushing.remove(name, GRACE)
+            await self._pushing.remove(name, GRACE / 2)
             await self._schedule.remove(platform)
             await platform.close()
         if name in self._settings.platforms:

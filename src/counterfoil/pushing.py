@@ -72,6 +72,8 @@ class Pushing:
                     pass
             except Unreachable as error:
                 await self._on_database_lost(error)
+            except Exception as error:  # noqa: BLE001 - the CRM must be told again as soon as it is possible
+                events.emit(events.PUSH_FAILED, reason=error, kind="invariant", retry_in=POLL)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), POLL)
 

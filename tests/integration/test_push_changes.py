@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+
 from support.boundary import PROFILE, publish_settings
 from support.pulling import said
 from support.pushing import PushBench, Replica, push_bench

@@ -9,10 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import conninfo
-from support.boundary import Crm, Owner
-from support.budget import FreeBudget
-from support.pulling import said
-from support.pushing import PushBench, Replica, push_bench
 
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
@@ -22,6 +18,10 @@ from counterfoil.store import identity
 from counterfoil.store.bindings import NameBinding, unbind
 from counterfoil.store.embedded import EmbeddedPostgres
 from counterfoil.store.sessions import PrivateVault
+from support.boundary import Crm, Owner
+from support.budget import FreeBudget
+from support.pulling import said
+from support.pushing import PushBench, Replica, push_bench
 
 
 @dataclass

@@ -14,9 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
-from counterfoil.platforms.omtrader.pushes import OMTraderWriter
 from counterfoil.platforms.omtrader.transfers import MoneyForm
-from counterfoil.platforms.writing import Writer
 from counterfoil.push import pusher as pushers
 from counterfoil.push.attempt import Attempts
 from counterfoil.push.pusher import Pusher
@@ -78,11 +76,7 @@ class Replica:
     client: OMTrader
     budget: FreeBudget
     engine: AsyncEngine
-
-    @property
-    def writer(self) -> Writer:
-        """What it writes with."""
-        return self.pusher.writer
+    borrows: bool = False
 
     @property
     def queue(self) -> Queue:
@@ -110,9 +104,10 @@ class Replica:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.client.close()
-        await self.engine.dispose()
+        """Close every connection, unless they are another replica's."""
+        if not self.borrows:
+            await self.client.close()
+            await self.engine.dispose()
 
 
 @dataclass
@@ -154,21 +149,24 @@ class PushBench:
         refusal: Exception | None = None,
         base_url: str | None = None,
         key: str | None = KEY,
+        like: Replica | None = None,
         through: Wrap = lambda engine: engine,
         writing: Wrap = lambda writer: writer,
         queueing: Wrap = lambda queue: queue,
     ) -> Replica:
-        """A replica of its own, made as assembly makes one. `through`, `writing`, `queueing`: wrap its parts."""
-        plain = engines.create(self.url)
+        """A replica of its own, made as assembly makes one.
+
+        `like`: another whose connections it borrows. `through`, `writing`, `queueing`: wrap its parts.
+        """
+        plain = like.engine if like else engines.create(self.url)
         engine = through(plain)
         budget = FreeBudget(refusal)
-        client = OMTrader(
-            Connection(base_url=base_url or self.sandbox.url, username="crm-api", password="sandbox", timeout=timeout),
-            budget,
-            self.vault,
+        given = Connection(
+            base_url=base_url or self.sandbox.url, username="crm-api", password="sandbox", timeout=timeout
         )
+        client = like.client if like else OMTrader(given, budget, self.vault)
         queue = queueing(Queue(engine, pulling.PLATFORM, timedelta(seconds=lease)))
-        books, safe = MirroredBooks(engine, pulling.PLATFORM), Safe(engine, key)
+        books, safe = MirroredBooks(engine, pulling.PLATFORM, (form or MoneyForm()).reference_field), Safe(engine, key)
         writer = writing(client.writer(form or MoneyForm(), page_size=page_size, merges=merges))
         patience = Patience(settle=timedelta(seconds=settle), looks=looks, between=timedelta(seconds=0))
         pusher = Pusher(
@@ -179,14 +177,15 @@ class PushBench:
             places=places,
             on_database_lost=_at_once,
         )
-        made = Replica(pusher, client, budget, plain)
+        made = Replica(pusher, client, budget, plain, borrows=like is not None)
         self.replicas.append(made)
         return made
 
     async def mirror(self, *resources: str) -> None:
         """Pull, so that the mirror holds what the platform holds."""
-        puller = self.pull.puller(page_size=500)
-        assert await pulling.one_pass(puller, *(resources or MIRRORED)) == {}
+        puller = self.pull.pullers[0] if self.pull.pullers else self.pull.puller(page_size=500)
+        left = await pulling.one_pass(puller, *(resources or MIRRORED), wait=True)
+        assert left == {}, left
 
     # --- what the CRM has already ---------------------------------------------------------------------------------
 
@@ -274,6 +273,33 @@ class PushBench:
         return self.owner.rows(
             "SELECT reference, kind, state, reason FROM counterfoil.intents WHERE state IN ('pending', 'sent', 'unknown')"
         )
+
+    # --- what is unknown -------------------------------------------------------------------------------------------
+
+    async def unknown(
+        self,
+        fault: str | list[dict[str, Any]] = "drop_before",
+        kind: Sequence[str] = ("deposit",),
+        amount: object = "7.25",
+        **how: Any,
+    ) -> Replica:
+        """An attempt at operation `m` of account `a/1` whose outcome is unknown; the replica that made it."""
+        replica = self.replica(**how)
+        self.crm.call(kind[0], "m", "a/1", amount, *kind[1:])
+        faults = fault if isinstance(fault, list) else [{"kind": fault}]
+        self.sandbox.faults.set([{"path": "/money", "times": 1, **each} for each in faults])
+        await replica.turn()
+        assert self.state("m") == "unknown"
+        self.sandbox.faults.clear()
+        return replica
+
+    async def look(self, replica: Replica, times: int = 1, *, settled: bool = True) -> None:
+        """So many looks one after the other; the settle time is over before each, or not."""
+        for _ in range(times):
+            if settled:
+                self.age()
+            self.hurry()
+            await replica.turn()
 
     # --- what is there --------------------------------------------------------------------------------------------
 

@@ -88,8 +88,11 @@ def show_command(file: Path, reference: str, *, as_json: bool) -> int:
 @click.option("--resume", metavar="PLATFORM", help="Instead: write to this paused platform again.")
 @click.option("--rebind", metavar="PLATFORM", help="Instead: the name means another server from the next login on.")
 @click.option("--restored", is_flag=True, help="Instead: go on with the restored or failed-over database.")
+@click.option("--payouts-checked", is_flag=True, help="With --restored: the bank was asked about what may be released.")
 @reason_option
-def confirm_command(file: Path, reference: str | None, record_id: int | None, reason: str, **instead: object) -> int:
+def confirm_command(
+    file: Path, reference: str | None, record_id: int | None, reason: str, *, payouts_checked: bool, **instead: object
+) -> int:
     """Confirm that a parked request has its effect on the platform; or agree to go on after a pause."""
     chosen = [name for name, value in {"REFERENCE": reference, **instead}.items() if value]
     if len(chosen) != 1:
@@ -100,7 +103,7 @@ def confirm_command(file: Path, reference: str | None, record_id: int | None, re
     if reference is not None:
         return _decide(file, "confirm", lambda database: decisions.confirm(database, reference, record_id, because))
     if instead["restored"]:
-        _at_desk(file, lambda database: decisions.accept_restore(database, because))
+        _at_desk(file, lambda database: decisions.accept_restore(database, because, payouts_checked=payouts_checked))
         events.emit(events.INTENT_DECIDED, decision="accept-restore")
         click.echo("agreed: the write path goes on with this database")
         return DONE

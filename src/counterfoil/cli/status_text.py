@@ -80,7 +80,8 @@ def _concern(item: Waiting) -> str:
         case "lapsed":
             return f"{what}: sent, its worker ended, and no daemon takes it over: is counterfoil run at work?"
         case "idle":
-            return f"{what}: nobody takes it up: is counterfoil run at work, and rate_limit high enough?"
+            why = printable(item.reason) if item.reason else "is counterfoil run at work, and rate_limit high enough?"
+            return f"{what}: nobody takes it up: {why}"
         case "refund":
             return (
                 f"{what}: the bank did not pay and {reason}: the trader's money must be given back by hand, then: counterfoil intents "

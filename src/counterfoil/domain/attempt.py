@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from counterfoil.domain.errors import ConfigurationError, LoginRefusedError
+
 Facts = Mapping[str, object]
 """What a platform told about a record: plain JSON values, for the books and for a person. Never a password."""
 
@@ -77,10 +79,11 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The look proves nothing."""
+    """The look proves nothing; `failed`: the platform could not be read at all, and another look may say more."""
 
     reason: str
     evidence: Facts = field(default_factory=dict)
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +95,13 @@ class Wrong:
 
 
 Finding = Found | Absent | Unclear | Wrong
+
+
+# Seconds to leave a platform alone that refuses our settings or rights, when nobody says how long.
+REFUSED = 30.0
+
+
+def misconfigured(error: ConfigurationError) -> NotSent:
+    """A wrong setting, login or right: surely not done, and no better before a person has changed something."""
+    retry_in = error.retry_in if isinstance(error, LoginRefusedError) else 0.0
+    return NotSent(str(error), max(retry_in, REFUSED), held=True)

@@ -1,16 +1,17 @@
 """Amounts: exact, positive, no finer than their currency."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 LARGEST = Decimal(10**15)
+# Wide enough that nothing is rounded before it is compared.
+_WIDE = Context(prec=80)
 
 
 def fits(amount: Decimal, digits: int) -> bool:
     """Whether an amount is positive, below 10^15 and has at most so many digits after the point."""
     if not amount.is_finite() or not 0 < amount < LARGEST:
         return False
-    scaled = amount.scaleb(digits)
-    return scaled == scaled.to_integral_value()
+    return amount == amount.quantize(Decimal(1).scaleb(-digits), context=_WIDE)
 
 
 def plain(amount: Decimal) -> str:

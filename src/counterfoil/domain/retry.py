@@ -5,7 +5,7 @@ LONGEST = 300.0
 # Tries in a row that surely sent nothing; then a person is asked. With the waits above this is about four hours.
 MOST_TRIES = 55
 # Looks for an unknown effect: the first comes at once, the waits grow up to this.
-LONGEST_BETWEEN_LOOKS = 30.0
+LONGEST_BETWEEN_LOOKS = 300.0
 
 
 def delay(failures: int, *, first: float = FIRST, longest: float = LONGEST) -> float:
@@ -23,4 +23,5 @@ def until_next_look(age: float, *, settle: float, between: float) -> float:
     """
     if age >= settle:
         return between
-    return min(max(age / 2, FIRST), LONGEST_BETWEEN_LOOKS, max(settle - age, FIRST / 10))
+    # Doubled each time: about a dozen looks in a quarter of an hour.
+    return min(max(age, FIRST), LONGEST_BETWEEN_LOOKS, max(settle - age, FIRST / 10))

@@ -47,6 +47,9 @@ def decide(finding: Finding, trust: Trust) -> tuple[Next, int, str]:
             return Next.PARK, trust.looks, reason
         case Absent():
             return _absent(trust)
+        case Unclear(reason=reason, failed=True):
+            # A platform that is away for a day parks nothing: it is looked at when it is back.
+            return Next.LOOK_AGAIN, trust.looks, reason
         case Unclear(reason=reason):
             return _unclear(reason, trust)
         case _:

@@ -75,6 +75,14 @@ PUSH_HELD = event(
     "The database was restored or failed over and may have forgotten what was sent: nothing is written to any platform.",
     "`counterfoil status` says what was found on the platforms; then `counterfoil intents confirm --restored`.",
 )
+PUSH_RESTING = event(
+    "push.resting",
+    "warning",
+    "The platform as a whole is in the way (a pause, a refused login, a missing right): nothing is begun on it for a while.",
+    "None for a short pause; else mend what the reason says, `counterfoil check` tries it out.",
+    reason=REASON,
+    retry_in=RETRY,
+)
 PUSH_DEAF = event(
     "push.deaf",
     "warning",

@@ -43,8 +43,8 @@ class Books(Protocol):
     async def accounts_named(self, username: str) -> list[tuple[int, int | None]]:
         """Accounts of this login name, in any case of letters: id and client_id."""
 
-    async def booked(self, account_id: int, *, until: int) -> Decimal:
-        """The sum of an account's mirrored deals with ids up to `until`, credits left out."""
+    async def booked(self, account_id: int, *, until: int, credit: bool) -> Decimal:
+        """The sum of an account's mirrored deals with ids up to `until`: its credits alone, or all the others."""
 
 
 Prepared = Fence | Found | Rejected | Wrong

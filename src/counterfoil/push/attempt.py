@@ -24,6 +24,7 @@ from counterfoil.domain.attempt import (
     Rejected,
     Unknown,
     Wrong,
+    misconfigured,
 )
 from counterfoil.domain.errors import (
     BrokenInvariantError,
@@ -33,7 +34,7 @@ from counterfoil.domain.errors import (
     PermanentError,
     TransientError,
 )
-from counterfoil.domain.intent import Kind, State
+from counterfoil.domain.intent import MONEY, Kind, State
 from counterfoil.observe import events
 from counterfoil.platforms.writing import Prepared, Wish, Writer
 from counterfoil.push import wishes
@@ -44,6 +45,8 @@ from counterfoil.store.secrets_kept import Safe
 
 # An answer after this much of the lease could come too late to be written.
 MARGIN = 1.0
+# The shortest rest of a platform that is in the way as a whole.
+REST = 2.0
 
 
 @asynccontextmanager
@@ -86,8 +89,10 @@ class Attempts:
             return Result(state=State.PARKED, reason=taken)
         try:
             return await self._made(held, claimed_at)
-        except (ConfigurationError, PausedError) as error:
-            return self._result(held, NotSent(str(error), getattr(error, "retry_after", None), held=True))
+        except ConfigurationError as error:
+            return self._result(held, misconfigured(error))
+        except PausedError as error:
+            return self._result(held, NotSent(str(error), error.retry_after, held=True))
         except (TransientError, PermanentError) as error:
             # A look that is refused says nothing about the wish itself.
             return self._result(held, NotSent(str(error), getattr(error, "retry_after", None)))
@@ -109,6 +114,10 @@ class Attempts:
 
     async def _prepared(self, held: Held, wish: Wish) -> Result:
         """Look first, note the fence, and only then send: before the fence is committed no byte may leave."""
+        if held.kind in MONEY and not await self.books.references_are_readable():
+            # Whatever such a look does not find may be there all the same.
+            reason = "it may have been sent before, and no reference of ours was ever read back from this platform"
+            return Result(state=State.PARKED, reason=reason, evidence={"finding": "unclear", "reason": reason})
         async with keeping(self.queue, held):
             prepared: Prepared = await self.writer.prepare(wish, self.books)
         match prepared:
@@ -119,7 +128,8 @@ class Attempts:
             case Rejected() as rejected:
                 return self._result(held, rejected)
             case Wrong(reason=reason, evidence=evidence):
-                return Result(state=State.PARKED, reason=reason, evidence=evidence)
+                pause = f"{held.reference}: {reason}" if held.kind in MONEY else None
+                return Result(state=State.PARKED, reason=reason, evidence=evidence, pause=pause)
             case Fence(marks=marks):
                 since = time.monotonic()
                 if not await self.queue.launch(held, marks):
@@ -157,7 +167,8 @@ def _not_sent(held: Held, outcome: NotSent) -> Result:
             state=State.PARKED, reason=f"tried {failures} times, nothing was sent: {outcome.reason}", failures=0
         )
     wait = max(outcome.retry_after or 0.0, retry.delay(failures or 1))
-    return Result(state=State.PENDING, reason=f"not sent: {outcome.reason}", wait=wait, failures=failures)
+    rest = max(outcome.retry_after or 0.0, REST) if outcome.held else 0.0
+    return Result(state=State.PENDING, reason=f"not sent: {outcome.reason}", wait=wait, failures=failures, rest=rest)
 
 
 def say(held: Held, result: Result) -> None:

@@ -17,7 +17,7 @@ from counterfoil.observe import events
 from counterfoil.platforms.writing import Writer
 from counterfoil.push.attempt import Attempts, keeping, say
 from counterfoil.push.resolve import Looks
-from counterfoil.store import Refused, Unreachable
+from counterfoil.store import Refused, Unreachable, Unstorable, is_contention
 from counterfoil.store.intents import Held, Queue, Result
 
 # Seconds between two looks into the queue when nothing wakes us.
@@ -25,6 +25,9 @@ POLL = 1.0
 # Seconds between two tries to write a result while the database is away; and for how long: then the look finds it.
 RETRY_RESULT = 0.5
 LONGEST_RESULT = 120.0
+# The longest rest of a platform that is in the way as a whole.
+LONGEST_REST = 300.0
+_STRANGE = "the platform answered something that cannot be kept: look at its own books"
 
 DatabaseLost = Callable[[BaseException], Awaitable[None]]
 
@@ -48,6 +51,8 @@ class Pusher:
     _stopping: bool = False
     _compared: float | None = None
     _tidied: float = -math.inf
+    _rests_until: float = -math.inf
+    _rests: int = 0
 
     def wake(self) -> None:
         """There may be work."""
@@ -133,7 +138,21 @@ class Pusher:
                     events.emit(events.DRIFT_ENDED, field=drift.field)
         self._compared = read_at
 
+    def _rest(self, result: Result) -> None:
+        """A platform that is in the way as a whole is left alone for growing whiles: nothing is begun on it, looks go on."""
+        if result.rest and time.monotonic() >= self._rests_until:
+            pause = min(result.rest * 2**self._rests, max(LONGEST_REST, result.rest))
+            self._rests = min(self._rests + 1, 10)
+            self._rests_until = time.monotonic() + pause
+            events.emit(
+                events.PUSH_RESTING, platform=self.queue.platform, reason=result.reason, retry_in=round(pause, 1)
+            )
+        elif not result.rest and result.state is not State.PENDING:
+            self._rests = 0
+
     async def _take_pending(self, limit: int) -> int:
+        if time.monotonic() < self._rests_until:
+            return 0
         claimed_at = time.monotonic()
         prepared = [kind for kind in Kind if self.writer.prepares(kind)]
         held = await self.queue.claim(limit, prepared)
@@ -173,30 +192,37 @@ class Pusher:
     async def _settle(self, held: Held, result: Result) -> None:
         """Write a result, through an absence of the database where need be: an answer that is known must not become unknown."""
         until = time.monotonic() + LONGEST_RESULT
-        while True:
-            try:
-                written = await self.queue.settle(held, result)
-            except Refused:
-                # The platform names a record that belongs to another reference of ours.
-                if result.state is not State.CONFIRMED:
-                    raise
-                result = Result(
-                    state=State.PARKED,
-                    reason=f"the platform's record {result.record_id} belongs to another reference of ours",
-                    evidence={"record": result.record_id},
-                )
-            except Unreachable as error:
-                await self.on_database_lost(error)
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(RETRY_RESULT)
-            else:
-                break
+        while not isinstance(written := await self._write(held, result, until), bool):
+            result = written
+        self._rest(result)
         if not written:
             events.emit(events.LEASE_LOST, holder=None)
         elif result.state is not held.state or held.state is State.SENT:
             say(held, result)
         self.wake()
+
+    async def _write(self, held: Held, result: Result, until: float) -> bool | Result:
+        """Whether the result is written; or what is to be written instead, or again."""
+        try:
+            return await self.queue.settle(held, result)
+        except Refused:
+            if result.state is not State.CONFIRMED:
+                raise
+            reason = f"the platform's record {result.record_id} belongs to another reference of ours"
+            return Result(state=State.PARKED, reason=reason, evidence={"record": result.record_id})
+        except Unstorable as error:
+            if result.reason == _STRANGE:
+                raise
+            events.emit(events.PUSH_FAILED, reason=error, kind="invariant", retry_in=0.0)
+            # What was answered to an attempt is looked for; what a look found is for a person.
+            return Result(state=State.UNKNOWN if held.state is State.SENT else State.PARKED, reason=_STRANGE)
+        except Unreachable as error:
+            if not is_contention(error):
+                await self.on_database_lost(error)
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(RETRY_RESULT)
+            return result
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(self._guarded(work))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from counterfoil.domain import retry
-from counterfoil.domain.attempt import Finding, Found, Wrong
+from counterfoil.domain.attempt import Finding, Found, Unclear, Wrong
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.domain.intent import MONEY, State
 from counterfoil.domain.verdict import Next, Trust, decide
@@ -53,10 +53,10 @@ class Looks:
                     evidence=evidence,
                     probed=True,
                 )
-            case Next.RESEND if held.attempt < MOST_ATTEMPTS:
+            case Next.RESEND if held.resends + 1 < MOST_ATTEMPTS:
                 return Result(state=State.PENDING, reason=reason, evidence=evidence, probed=True)
             case Next.RESEND:
-                told = f"sent {held.attempt} times, and {reason} each time"
+                told = f"sent {held.resends + 1} times, and {reason} each time"
                 return Result(state=State.PARKED, reason=told, evidence=evidence, probed=True)
             case Next.PARK | Next.CONFIRM:
                 pause = f"{held.reference}: {reason}" if isinstance(finding, Wrong) else None
@@ -86,7 +86,7 @@ class Looks:
             state=State.PENDING,
             reason=reason,
             evidence=_evidence(finding, type(finding).__name__.lower()),
-            probed=not _failed(finding),
+            probed=not (isinstance(finding, Unclear) and finding.failed),
             wait=0.0 if found else self.patience.between.total_seconds(),
         )
 
@@ -116,10 +116,6 @@ class Looks:
             settle=self.patience.settle.total_seconds(),
             between=self.patience.between.total_seconds(),
         )
-
-
-def _failed(finding: Finding) -> bool:
-    return getattr(finding, "reason", "").startswith("the look failed")
 
 
 def _evidence(finding: Finding, reason: str) -> Mapping[str, object]:

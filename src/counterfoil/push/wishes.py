@@ -27,7 +27,7 @@ def wish(held: Held, passwords: Mapping[str, str]) -> Wish:
         amount=held.amount,
         digits=held.digits,
         reference=held.idempotency_reference,
-        again=held.probe_first or held.attempt > 1,
+        again=held.probe_first,
     )
 
 

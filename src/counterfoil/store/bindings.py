@@ -17,6 +17,11 @@ _BIND = sa.text("""
     WHERE s.bound_at IS NULL
 """)
 _BOUND = sa.text("SELECT kind, host, manager_id, sandbox FROM counterfoil.platform_state WHERE platform = :platform")
+# What was confirmed while nobody knew whether it is a simulator.
+_RELEASABLE = sa.text("""
+    UPDATE counterfoil.payouts p SET state = 'releasable' FROM counterfoil.intents i
+    WHERE i.id = p.intent_id AND i.platform = :platform AND p.state = 'blocked' AND counterfoil.payout_may_leave(p.intent_id)
+""")
 _UNBIND = sa.text("""
     UPDATE counterfoil.platform_state SET kind = NULL, host = NULL, manager_id = NULL, sandbox = NULL, bound_at = NULL
     WHERE platform = :platform
@@ -38,6 +43,7 @@ class NameBinding:
         met = {"kind": self.kind, "host": self.host, "manager_id": facts.account_id, "sandbox": facts.sandbox}
         async with transaction(self.engine) as connection:
             await connection.execute(_BIND, {**met, "platform": self.platform})
+            await connection.execute(_RELEASABLE, {"platform": self.platform})
             bound = (await connection.execute(_BOUND, {"platform": self.platform})).mappings().one()
         differing = [f"{name} was {bound[name]}, is {value}" for name, value in met.items() if bound[name] != value]
         if differing:

@@ -39,7 +39,7 @@ _CONFIRM = sa.text("""
 # It is looked for once more before it is sent, where a look can find it: hours may lie between the last one and the person.
 _RETRY = sa.text("""
     UPDATE counterfoil.intents SET state = 'pending', reason = 'a person let it be tried again', lease_until = NULL,
-        due_at = clock_timestamp(), looks = 0, failures = 0, probe_first = probe_first OR :look_first
+        due_at = clock_timestamp(), looks = 0, failures = 0, probe_first = probe_first OR :look_first, waived = :waived
     WHERE id = :id
 """)
 _CANCEL = sa.text("""
@@ -147,7 +147,12 @@ async def retry(
         if row["amount"] is not None:
             await _require_absent(connection, row, even_though_unproven=even_though_unproven)
         await connection.execute(
-            _RETRY, {"id": row["id"], "look_first": row["amount"] is not None and finding == "absent"}
+            _RETRY,
+            {
+                "id": row["id"],
+                "look_first": row["amount"] is not None and finding == "absent",
+                "waived": even_though_unproven,
+            },
         )
         return _decided(row, State.PENDING)
 
@@ -197,14 +202,14 @@ async def rebind(engine: AsyncEngine, platform: str, because: Because) -> None:
         await _note(connection, platform, "rebind", because)
 
 
-async def accept_restore(engine: AsyncEngine, because: Because) -> None:
+async def accept_restore(engine: AsyncEngine, because: Because, *, payouts_checked: bool = False) -> None:
     """The restored or failed-over database is the one to go on with.
 
     Raises:
         ConfigurationError: it is not held, or something has not been looked for yet.
     """
     async with transaction(engine) as connection:
-        if not await identity.accept_within(connection):
+        if not await identity.accept_within(connection, payouts_checked=payouts_checked):
             raise ConfigurationError(
                 "the database is not held: nothing is to be agreed to; when it was restored just now, let the daemon run first"
             )

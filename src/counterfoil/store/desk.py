@@ -17,6 +17,8 @@ from counterfoil.store.engine import transaction
 RESCUE_GRACE = 30
 # What has been due for so many seconds with nothing in its way is taken up by nobody, or the platform is asked for too much.
 IDLE = 120
+# What was tried and is still not sent after so many seconds: somebody should know why.
+POSTPONED = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +127,14 @@ _WAITING = sa.text(f"""
     SELECT i.reference, i.kind, i.platform, i.reason, i.changed_at AS since, {_MONEY} AS money,
         CASE WHEN i.state = 'sent' THEN 'lapsed' WHEN i.state <> 'pending' THEN i.state
             WHEN i.platform = ANY (:pushed) THEN 'idle' ELSE 'not_pushed' END AS why,
-        i.state <> 'unknown' AND (i.state <> 'sent'
+        (i.state <> 'unknown' OR i.platform <> ALL (:pushed)) AND (i.state <> 'sent'
             OR i.lease_until < clock_timestamp() - make_interval(secs => {RESCUE_GRACE})) AS person
     FROM counterfoil.intents i
     WHERE i.state IN ('parked', 'unknown') OR (i.state = 'sent' AND i.lease_until < clock_timestamp())
         OR (i.state = 'pending' AND i.platform <> ALL (:pushed))
-        OR (i.state = 'pending' AND i.due_at < clock_timestamp() - make_interval(secs => {IDLE}) AND NOT counterfoil.is_held()
+        OR (i.state = 'pending' AND i.due_at < clock_timestamp() + interval '2 h' AND NOT counterfoil.is_held()
+            AND (i.due_at < clock_timestamp() - make_interval(secs => {IDLE})
+                OR i.attempts > 0 AND i.created_at < clock_timestamp() - make_interval(secs => {POSTPONED}))
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = i.platform AND s.paused IS NOT NULL)
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.id <> i.id
                 AND b.state IN ('pending', 'sent', 'unknown', 'parked') AND (b.id < i.id OR b.state <> 'pending')))

@@ -46,15 +46,26 @@ _PROCESS = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backe
 # What a driver or server raises when the database cannot be reached or went away while we spoke to it.
 Unreachable = (
     sa.exc.OperationalError,
+    # A server that has become read-only answers so.
+    sa.exc.InternalError,
     sa.exc.InterfaceError,
     sa.exc.TimeoutError,
     psycopg.OperationalError,
+    psycopg.InternalError,
     psycopg.InterfaceError,
     OSError,
 )
 
 # What the server raises when a constraint forbids what was to be written.
 Refused = sa.exc.IntegrityError
+# What it raises when a value is none that it can hold.
+Unstorable = sa.exc.DataError
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether two transactions stood in each other's way: the database is well, and the same will work in a moment."""
+    cause = getattr(error, "orig", error)
+    return isinstance(cause, (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable))
 
 
 def sync_url(url: str) -> sa.URL:

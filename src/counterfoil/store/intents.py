@@ -35,6 +35,7 @@ class Held:
     reference: str
     platform: str
     attempt: int
+    resends: int
     failures: int
     looks: int
     probe_first: bool
@@ -66,20 +67,28 @@ _DOUBTFUL = """(
     i.amount IS NOT NULL AND EXISTS (SELECT FROM mirror.transactions t
         WHERE t.platform = i.platform AND t.reference = i.idempotency_reference AND t.deleted_at IS NULL)
     OR EXISTS (SELECT FROM counterfoil.database_identity d WHERE d.accepted_at IS NOT NULL
-        AND (i.kind = 'account' OR i.amount IS NOT NULL AND NOT EXISTS (SELECT FROM counterfoil.accounts a
+        AND (i.kind = 'account' AND NOT EXISTS (SELECT FROM counterfoil.freshness f
+            WHERE f.platform = i.platform AND f.resource = 'accounts' AND f.as_of > d.accepted_at)
+        OR i.amount IS NOT NULL AND NOT EXISTS (SELECT FROM counterfoil.accounts a
             JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.account_id AND k.asked_at > d.accepted_at
             WHERE a.reference = i.account_reference)))
 )"""
+# A time that lies further ahead than anything sets was written before the clock was set back.
+_DUE = "i.due_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 h'"
 # Oldest first, and nothing that stands behind another of its lane. Rows that somebody has locked are being decided on.
 _CLAIM = sa.text(f"""
     WITH ready AS (
-        SELECT i.id, i.probe_first OR {_DOUBTFUL} AS doubtful FROM counterfoil.intents i
-        WHERE i.platform = :platform AND i.state = 'pending' AND i.due_at <= clock_timestamp()
+        SELECT i.id, NOT i.waived AND (i.probe_first OR {_DOUBTFUL} OR i.kind = 'account' AND i.launched_at IS NOT NULL) AS doubtful
+        FROM counterfoil.intents i
+        WHERE i.platform = :platform AND i.state = 'pending' AND {_DUE}
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state IN {_OPEN}
                 AND b.id <> i.id AND (b.id < i.id OR b.state <> 'pending'))
             AND (i.kind NOT IN ('update_account', 'reset_password') OR NOT EXISTS (SELECT FROM counterfoil.intents m
                 WHERE m.lane = 'money ' || i.account_reference
                     AND (m.state IN {_UNSETTLED} OR m.state = 'pending' AND m.id < i.id)))
+            AND (i.amount IS NULL OR NOT EXISTS (SELECT FROM counterfoil.intents u
+                WHERE u.lane = 'update ' || i.account_reference
+                    AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND u.due_at <= clock_timestamp())))
             AND NOT (SELECT counterfoil.is_held())
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = :platform AND s.paused IS NOT NULL)
         ORDER BY i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
@@ -95,7 +104,7 @@ _CLAIM = sa.text(f"""
 _CLAIM_LOOK = sa.text(f"""
     WITH due AS (
         SELECT i.id FROM counterfoil.intents i
-        WHERE i.platform = :platform AND i.state = 'unknown' AND i.due_at <= clock_timestamp()
+        WHERE i.platform = :platform AND i.state = 'unknown' AND {_DUE}
             AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
         ORDER BY i.due_at LIMIT :limit FOR NO KEY UPDATE OF i SKIP LOCKED
     )
@@ -107,7 +116,7 @@ _CLAIM_DOUBTED = sa.text(f"""
     WITH due AS (
         SELECT i.id FROM counterfoil.intents i
         WHERE i.platform = :platform AND i.state = 'pending' AND i.probe_first AND i.amount IS NOT NULL
-            AND i.probed_at IS NULL AND i.due_at <= clock_timestamp()
+            AND i.probed_at IS NULL AND {_DUE}
             AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
         ORDER BY i.id LIMIT :limit FOR NO KEY UPDATE OF i SKIP LOCKED
     )
@@ -116,7 +125,7 @@ _CLAIM_DOUBTED = sa.text(f"""
 """)
 # Read after the rows are ours: what changed until the claim counts.
 _DETAILS = sa.text("""
-    SELECT i.id, i.lease_token AS token, i.kind, i.state, i.reference, i.platform, i.attempts AS attempt, i.failures, i.looks,
+    SELECT i.id, i.lease_token AS token, i.kind, i.state, i.reference, i.platform, i.attempts AS attempt, i.resends, i.failures, i.looks,
         i.probe_first, i.launched_at IS NOT NULL AS launched,
         extract(epoch FROM clock_timestamp() - i.deadline_at)::float8 AS age, coalesce(i.fence, '{}') AS fence, i.wish, i.amount,
         i.idempotency_reference, i.registrant_id, r.profile, r.client_id, i.account_reference, a.account_id,
@@ -177,7 +186,7 @@ _PAUSE = sa.text("UPDATE counterfoil.platform_state SET paused = :reason WHERE p
 class Result:
     """How an attempt or a look ended.
 
-    `wait`: seconds until it is taken up again. `facts`: of a confirmed account. `pause`: why nothing more is written to the
+    `wait`: seconds until it is taken up again. `rest`: seconds for which the platform as a whole is better left alone. `facts`: of a confirmed account. `pause`: why nothing more is written to the
     platform.
     """
 
@@ -191,6 +200,7 @@ class Result:
     failures: int = 0
     probed: bool = False
     pause: str | None = None
+    rest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +230,9 @@ class Queue:
         given = {"prepared": [str(kind) for kind in prepared]}
         try:
             return await self._take(_CLAIM, limit, given)
-        except sa.exc.IntegrityError:
+        except sa.exc.IntegrityError as error:
+            if not _is_lane(error):
+                raise
             # Another worker began one of the same lane in between; the constraint kept the order, the next claim sees it.
             return []
 
@@ -312,7 +324,8 @@ def _settling(held: Held, result: Result) -> sa.TextClause:
         UPDATE counterfoil.intents SET {state} reason = :reason, lease_until = NULL,
             due_at = clock_timestamp() + make_interval(secs => :wait), record_id = coalesce(:record_id, record_id),
             evidence = coalesce(:evidence, evidence), looks = :looks, failures = :failures,
-            probed_at = CASE WHEN :probed THEN clock_timestamp() ELSE probed_at END
+            probed_at = CASE WHEN :probed THEN clock_timestamp() ELSE probed_at END, waived = false,
+            resends = resends + CAST(:resends AS integer)
         WHERE id = :id
     """).bindparams(sa.bindparam("evidence", type_=JSONB(none_as_null=True)))
 
@@ -320,13 +333,14 @@ def _settling(held: Held, result: Result) -> sa.TextClause:
 def _settled(held: Held, result: Result) -> dict[str, object]:
     given: dict[str, object] = {
         "id": held.id,
-        "reason": result.reason,
+        "reason": _storable(result.reason),
         "wait": result.wait,
         "record_id": result.record_id,
-        "evidence": None if result.evidence is None else dict(result.evidence),
+        "evidence": None if result.evidence is None else _storable(dict(result.evidence)),
         "looks": result.looks,
         "failures": result.failures,
         "probed": result.probed,
+        "resends": int(held.state is State.UNKNOWN and result.state is State.PENDING),
     }
     return given if result.state is held.state else {**given, "state": result.state}
 
@@ -339,3 +353,21 @@ async def _name_record(connection: AsyncConnection, held: Held, result: Result) 
         given = {name: result.facts.get(name) for name in ("currency", "currency_digits", "username")}
         given |= {"record_id": result.record_id, "reference": held.account_reference}
         await connection.execute(_ACCOUNT, {**given, "platform": held.platform, "group_id": group_id})
+
+
+def _storable(value: Any) -> Any:
+    """What a platform told, without what PostgreSQL cannot hold: the character NUL."""
+    match value:
+        case str():
+            return value.replace("\x00", "")
+        case Mapping():
+            return {_storable(name): _storable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_storable(inner) for inner in value]
+        case _:
+            return value
+
+
+def _is_lane(error: sa.exc.IntegrityError) -> bool:
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) == "intents_unsettled_key"

@@ -26,29 +26,33 @@ _BOOKED = sa.text("""
     SELECT coalesce(sum(coalesce(profit, 0) + coalesce(commission, 0) + coalesce(swap, 0) + coalesce(storage, 0)
         + coalesce(fee, 0)), 0)
     FROM mirror.deals WHERE platform = :platform AND account_id = :account_id AND id <= :until
-        AND side IS DISTINCT FROM 3 AND deleted_at IS NULL
+        AND (side IS NOT DISTINCT FROM 3) = :credit AND deleted_at IS NULL
 """)
 # One of ours, found verbatim in a history that the pulls have read since the setting last changed.
 _PROVE = sa.text("""
     UPDATE counterfoil.platform_state s SET reference_proven_at = clock_timestamp()
-    WHERE s.platform = :platform AND s.reference_proven_at IS NULL AND EXISTS (
+    WHERE s.platform = :platform AND s.reference_field = :field AND s.reference_proven_at IS NULL AND EXISTS (
         SELECT FROM mirror.transactions t JOIN counterfoil.intents i ON i.idempotency_reference = t.reference
         WHERE t.platform = s.platform AND t.reference IS NOT NULL AND i.platform = s.platform
             AND (s.reference_since IS NULL OR i.sent_at > s.reference_since))
 """)
-_PROVEN = sa.text("SELECT reference_proven_at IS NOT NULL FROM counterfoil.platform_state WHERE platform = :platform")
+_PROVEN = sa.text("""
+    SELECT reference_proven_at IS NOT NULL FROM counterfoil.platform_state
+    WHERE platform = :platform AND reference_field = :field
+""")
 _NOTE_PROOF = sa.text("""
     UPDATE counterfoil.platform_state SET reference_proven_at = clock_timestamp()
-    WHERE platform = :platform AND reference_proven_at IS NULL
+    WHERE platform = :platform AND reference_field = :field AND reference_proven_at IS NULL
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class MirroredBooks:
-    """See platforms.writing.Books: one platform's mirror."""
+    """See platforms.writing.Books: one platform's mirror. `reference_field`: the field that carries our references there."""
 
     engine: AsyncEngine
     platform: str
+    reference_field: str
 
     async def highest(self, table: str) -> int | None:
         """See platforms.writing.Books."""
@@ -69,19 +73,20 @@ class MirroredBooks:
             rows = await connection.execute(_ACCOUNTS, {"platform": self.platform, "username": username})
             return [(row.id, row.client_id) for row in rows]
 
-    async def booked(self, account_id: int, *, until: int) -> Decimal:
+    async def booked(self, account_id: int, *, until: int, credit: bool) -> Decimal:
         """See platforms.writing.Books."""
         async with transaction(self.engine) as connection:
-            given = {"platform": self.platform, "account_id": account_id, "until": until}
+            given = {"platform": self.platform, "account_id": account_id, "until": until, "credit": credit}
             return Decimal(await connection.scalar(_BOOKED, given) or 0)
 
     async def references_are_readable(self) -> bool:
         """Whether one of our references has been read back verbatim since the setting of its field last changed."""
         async with transaction(self.engine) as connection:
-            await connection.execute(_PROVE, {"platform": self.platform})
-            return bool(await connection.scalar(_PROVEN, {"platform": self.platform}))
+            given = {"platform": self.platform, "field": self.reference_field}
+            await connection.execute(_PROVE, given)
+            return bool(await connection.scalar(_PROVEN, given))
 
     async def note_readable(self) -> None:
         """A look has just read one of our references back."""
         async with transaction(self.engine) as connection:
-            await connection.execute(_NOTE_PROOF, {"platform": self.platform})
+            await connection.execute(_NOTE_PROOF, {"platform": self.platform, "field": self.reference_field})

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -65,6 +64,6 @@ async def listen(url: str, wake: Callable[[str], None], lost: Callable[[str], Aw
                 wake("")
                 async for notice in connection.notifies():
                     wake(notice.payload)
-        except (psycopg.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - without an ear everything only takes longer
             await lost(brief(error))
         await asyncio.sleep(RETRY)

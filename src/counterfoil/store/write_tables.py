@@ -160,6 +160,16 @@ INTENTS = _table(
         comment="To be looked for before it is sent: the database may have forgotten an attempt; never null",
     ),
     _moment("probed_at", "When it was last looked for; null: never"),
+    sa.Column(
+        "resends", sa.Integer, nullable=False, server_default="0", comment="How often it was proven absent; never null"
+    ),
+    sa.Column(
+        "waived",
+        sa.Boolean,
+        nullable=False,
+        server_default="false",
+        comment="A person answers for the next attempt, which is made without a look before; never null",
+    ),
     _moment("created_at", "When it was asked for", now=True),
     _moment("changed_at", "When its state last changed", now=True),
     _moment("sent_at", "When the newest attempt began; null: none yet"),
@@ -205,6 +215,14 @@ sa.Index(
     INTENTS.c.registrant_id,
     unique=True,
     postgresql_where=sa.text("kind = 'client' AND state NOT IN ('rejected', 'cancelled')"),
+)
+# One record of the platform is the effect of one operation: an answer about another is noticed.
+sa.Index(
+    "intents_record_key",
+    INTENTS.c.platform,
+    INTENTS.c.record_id,
+    unique=True,
+    postgresql_where=sa.text("amount IS NOT NULL AND state = 'confirmed'"),
 )
 sa.Index("intents_unsettled_key", INTENTS.c.lane, unique=True, postgresql_where=sa.text(_UNSETTLED))
 sa.Index(

@@ -40,7 +40,8 @@ class Calls:
 
     async def get(self, path: str, priority: Priority, params: Params | None = None) -> Answer:
         """One GET, logged in again once when the platform says that the session is over."""
-        return await self._in_session("GET", path, priority, params=params)
+        answer, _ = await self._in_session("GET", path, priority, params=params)
+        return answer
 
     async def write(self, method: str, path: str, body: bytes, *, priority: Priority, deadline: float) -> Written:
         """One attempt to change something. Only an answer 401, which changes nothing, is followed by a second request.
@@ -48,12 +49,13 @@ class Calls:
         Raises:
             PausedError, TransientError, ConfigurationError: before anything was sent.
         """
-        answer = await self._in_session(method, path, priority, body=body, deadline=deadline)
+        answer, session = await self._in_session(method, path, priority, body=body, deadline=deadline)
         if answer.silence:
             return Written(classify(answer.silence, writing=True), None, answer.reason, None)
         parsed = envelope.read(answer.body)
         verdict = _verdict(answer, parsed, writing=True)
-        if answer.is_good and answer.sandbox and not (await self._sessions.current()).sandbox:
+        # Nothing may be asked from here on: an error of another request would hide what became of this one.
+        if answer.is_good and answer.sandbox and not session.sandbox:
             return Written(Verdict.UNKNOWN, parsed, "a simulator answered in place of the platform", None)
         return Written(verdict, parsed, self._reason(answer, parsed), answer.retry_after)
 
@@ -66,7 +68,7 @@ class Calls:
         params: Params | None = None,
         body: bytes | None = None,
         deadline: float = math.inf,
-    ) -> Answer:
+    ) -> tuple[Answer, Session]:
         async def ask(session: Session) -> Answer:
             return await self._http.exchange(
                 method,
@@ -82,11 +84,12 @@ class Calls:
         session = await self._sessions.current()
         answer = await ask(session)
         if _refusal(answer) is Verdict.LOG_IN:
-            answer = await ask(await self._sessions.current(rejected=session))
+            session = await self._sessions.current(rejected=session)
+            answer = await ask(session)
         if answer.is_good and _refusal(answer) is Verdict.RATE_LIMITED:
             # The HTTP status did not say so, so nobody has told the budget yet.
             await self._budget.limited(answer.retry_after or DEFAULT_RETRY_AFTER)
-        return answer
+        return answer, session
 
     def understood(self, answer: Answer) -> envelope.Envelope:
         """The envelope of a good answer to a read.

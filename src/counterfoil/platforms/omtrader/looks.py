@@ -8,11 +8,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from counterfoil.domain.errors import PermanentError, TransientError
+from counterfoil.domain.paging import window
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.omtrader import envelope, wire
 from counterfoil.platforms.omtrader.calls import Calls
@@ -21,7 +23,7 @@ from counterfoil.platforms.omtrader.transfers import Row, integer, number
 # Rows may enter with ids that were drawn earlier: so many below the highest known id are read again (as the pulls do).
 OVERLAP = 500
 # A list that goes on after so many pages has no end that we could rely on.
-MOST_PAGES = 100_000
+MOST_PAGES = 5_000
 
 _ROWS = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
 _ROW = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
@@ -75,29 +77,56 @@ class Looks:
         return row_of(parsed)
 
     async def _above(self, path: str, floor: int | None) -> list[Row]:
+        """What a list holds above a floor, newest first, with no gap in it.
+
+        Raises:
+            TransientError: it is not sorted, has a gap, never ends, or ends before it comes to what was known to be there.
+        """
         found: dict[int, Row] = {}
         async with aclosing(self._pages(path)) as pages:
             async for page in pages:
-                fresh = {key: row for row in page if (key := integer(row.get("id"))) is not None and key not in found}
-                if len(fresh) < len({integer(row.get("id")) for row in page if integer(row.get("id")) not in found}):
-                    raise TransientError(f"{path}: a record without a readable id proves nothing absent")
-                if not fresh:
-                    raise TransientError(f"{path}: the list repeats itself and has no end")
-                found |= fresh
-                if floor is not None and min(fresh) <= floor:
-                    break
-        return [row for key, row in found.items() if floor is None or key > floor]
+                found |= page
+                if floor and min(found) <= floor:
+                    return [row for key, row in found.items() if key > floor]
+        if floor:
+            raise TransientError(f"{path}: the list ends before it comes to what was known to be there")
+        return list(found.values())
 
-    async def _pages(self, path: str) -> AsyncGenerator[list[Row]]:
-        """Pages, newest first, until an empty one: a short page may be a server's own limit."""
-        for number_ in range(1, MOST_PAGES):
-            params: dict[str, str | int] = {"page": number_, "limit": self.page_size, "sort_by": "id", "dir": "DESC"}
-            parsed = self.calls.understood(await self.calls.get(path, Priority.PROBE, params))
-            rows = _rows_of(path, parsed)
-            if not rows:
+    async def _pages(self, path: str) -> AsyncGenerator[dict[int, Row]]:
+        """Pages by id, each but the first beginning at or before the last row read, to an end behind which nothing is."""
+        read, size, seam = 0, self.page_size, None
+        for _ in range(MOST_PAGES):
+            wanted = window(read - 1, size)
+            page = _by_id(path, await self._rows(path, wanted.page, wanted.limit))
+            ids = list(page)
+            if any(first <= second for first, second in pairwise(ids)):
+                raise TransientError(f"{path}: the list is not sorted newest first")
+            if read and (not ids or ids[0] < (seam or 0)):
+                raise TransientError(f"{path}: the list changed while it was read")
+            before, read = read, wanted.start + len(ids)
+            if ids:
+                yield page
+                seam = ids[-1]
+            if len(ids) >= wanted.limit:
+                continue
+            # The last page, or one that the server cut short: a single row tells.
+            if not await self._rows(path, read + 1, 1):
                 return
-            yield rows
+            if len(ids) < 2 or read <= before:
+                raise TransientError(f"{path}: the list goes on behind its last page, but no page shows how")
+            size = len(ids)
         raise TransientError(f"{path}: no end after {MOST_PAGES} pages")
+
+    async def _rows(self, path: str, page: int, limit: int) -> list[Row]:
+        params: dict[str, str | int] = {"page": page, "limit": limit, "sort_by": "id", "dir": "DESC"}
+        return _rows_of(path, self.calls.understood(await self.calls.get(path, Priority.PROBE, params)))
+
+
+def _by_id(path: str, rows: list[Row]) -> dict[int, Row]:
+    by_id = {key: row for row in rows if (key := integer(row.get("id"))) is not None}
+    if any(integer(row.get("id")) is None for row in rows):
+        raise TransientError(f"{path}: a record without a readable id proves nothing absent")
+    return by_id
 
 
 def row_of(parsed: envelope.Envelope) -> Row:
@@ -129,7 +158,7 @@ def username_of(account: Row) -> str:
     return str(name or account.get("username") or "")
 
 
-def net(deals: list[Row], account_id: int) -> Decimal:
-    """What some deals did to an account's balance; credits are not part of it."""
-    own = (deal for deal in deals if deal.get("account_id") == account_id and deal.get("side") != CREDIT)
+def net(deals: list[Row], account_id: int, *, credit: bool) -> Decimal:
+    """What some deals did to an account's credit, or to its balance, of which credits are no part."""
+    own = (deal for deal in deals if deal.get("account_id") == account_id and (deal.get("side") == CREDIT) is credit)
     return sum((number(deal.get(name)) or Decimal(0) for deal in own for name in _DEAL_SUMS), Decimal(0))

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 import msgspec
 
 from counterfoil.domain.attempt import (
+    REFUSED,
     Absent,
     Accepted,
     Facts,
@@ -27,6 +28,7 @@ from counterfoil.domain.attempt import (
     Unclear,
     Unknown,
     Wrong,
+    misconfigured,
 )
 from counterfoil.domain.errors import ConfigurationError, PausedError, PermanentError, TransientError
 from counterfoil.domain.fields import FIELDS, OMTRADER
@@ -34,7 +36,6 @@ from counterfoil.domain.intent import Kind
 from counterfoil.domain.money import fits, plain
 from counterfoil.domain.outcome import Verdict
 from counterfoil.domain.priority import Priority
-from counterfoil.domain.references import recognise
 from counterfoil.platforms.omtrader import wire
 from counterfoil.platforms.omtrader.calls import Written
 from counterfoil.platforms.omtrader.looks import OVERLAP, Looks, net, row_of, username_of
@@ -81,9 +82,7 @@ class OMTraderWriter:
         fresh = await self._looks.clients(highest)
         ours = sorted({*await books.clients_with(wish.external_id), *_with_external_id(fresh, wish.external_id)})
         if len(ours) > 1:
-            return Rejected(
-                f"clients {ours} carry this external_id; which one is meant must be settled on the platform"
-            )
+            return Wrong(f"clients {ours} carry this external_id: settle on the platform which one is meant")
         if ours:
             return Found(ours[0])
         return Fence({"above": max([highest or 0, *(key for row in fresh if (key := integer(row.get("id"))))])})
@@ -133,7 +132,7 @@ class OMTraderWriter:
         except PausedError as error:
             return NotSent(str(error), error.retry_after, held=True)
         except ConfigurationError as error:
-            return NotSent(str(error), held=True)
+            return misconfigured(error)
         except (TransientError, PermanentError) as error:
             # Reads alone raise: of the record that is to be changed. What a write is answered is an outcome.
             return NotSent(str(error), getattr(error, "retry_after", None))
@@ -214,7 +213,7 @@ class OMTraderWriter:
         try:
             return await looks.get(wish.kind, self._probe_transfer)(wish, fence, books)
         except (TransientError, PermanentError, ConfigurationError) as error:
-            return Unclear(f"the look failed: {error}")
+            return Unclear(f"the look failed: {error}", failed=True)
 
     async def _probe_client(self, wish: Wish, fence: Facts, books: Books) -> Finding:
         above = _above(fence)
@@ -272,7 +271,10 @@ class OMTraderWriter:
         ours = [[row for row in rows if self._form.carries(row, wish)] for rows in (history, deals)]
         if any(ours):
             return self._found(wish, ours, evidence)
-        booked = await books.booked(account_id, until=floor) + net(deals, account_id)
+        booked = [
+            await books.booked(account_id, until=floor, credit=credit) + net(deals, account_id, credit=credit)
+            for credit in (False, True)
+        ]
         return self._absent(wish, history, floor, (before, booked, after), evidence)
 
     def _found(self, wish: Wish, ours: list[list[Row]], evidence: dict[str, object]) -> Finding:
@@ -290,24 +292,31 @@ class OMTraderWriter:
         return Found((ids[0] or ids[1])[0], evidence)
 
     def _absent(
-        self, wish: Wish, history: list[Row], floor: int, sums: tuple[Row, Decimal, Row], evidence: dict[str, object]
+        self,
+        wish: Wish,
+        history: list[Row],
+        floor: int,
+        sums: tuple[Row, list[Decimal], Row],
+        evidence: dict[str, object],
     ) -> Finding:
         before, booked, after = sums
-        balances = [str(before.get("balance")), str(after.get("balance"))]
-        evidence |= {"balance": balances[1], "sum_of_deals": str(booked)}
+        evidence |= {"balance": str(after.get("balance")), "sum_of_deals": str(booked[0])}
+        evidence |= {"credit": str(after.get("credit")), "sum_of_credits": str(booked[1])}
         alike = [
             row.get("id")
             for row in history
             if (integer(row.get("id")) or 0) > floor
             and self._form.signed(row) == expected(wish)
-            and not _is_ours(row, self._form)
+            and not self._form.carries_another(row, wish)
         ]
         if alike:
             return Unclear(f"a movement of this amount without a reference of ours: transaction {alike[0]}", evidence)
-        if balances[0] != balances[1]:
-            return Unclear("the balance moved while looking", evidence)
-        if _cut(number(after.get("balance")), after) != _cut(booked, after):
-            return Unclear(f"the balance {balances[1]} is not the sum of the account's deals, {booked}", evidence)
+        for name, total in zip(("balance", "credit"), booked, strict=True):
+            told = after.get(name)
+            if str(before.get(name)) != str(told):
+                return Unclear(f"the {name} moved while looking", evidence)
+            if (name in after or name == "balance") and _cut(number(told), after) != _cut(total, after):
+                return Unclear(f"the {name} {told} is not the sum of the account's deals, {total}", evidence)
         return Absent(evidence)
 
     async def _account_facts(self, account_id: int) -> Facts:
@@ -325,7 +334,7 @@ def _unaccepted(written: Written) -> Outcome | None:
         case Verdict.NOT_SENT:
             return NotSent(written.reason, written.retry_after)
         case Verdict.LOG_IN | Verdict.CONFIGURATION_FAULT:
-            return NotSent(f"{written.reason}: the Manager account may not do this", held=True)
+            return NotSent(f"{written.reason}: the Manager account may not do this", REFUSED, held=True)
         case Verdict.CONFLICT:
             return Unknown(f"{written.reason}: something of the same name exists")
         case _:
@@ -387,7 +396,3 @@ def _writable(record: Row | None, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _same(shown: object, wanted: object) -> bool:
     return shown == wanted or (shown in (None, "") and wanted in (None, ""))
-
-
-def _is_ours(row: Row, form: MoneyForm) -> bool:
-    return recognise(str(row.get(form.reference_field) or "")) is not None

@@ -4,6 +4,7 @@ Assumed, and adjustable by `money` of the settings: the body is {amount, side, d
 the rows of the transactions history are deal-like: id, account_id, side, direction, `profit` (signed) or `amount`, comment.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,7 @@ from counterfoil.platforms.writing import Wish
 Row = Mapping[str, Any]
 """A record as sent; numbers with a point or an exponent are Decimal."""
 
+_WHOLE: Final = re.compile(r"(?<![\w-])cf-[0-9a-f]{28}(?![\w-])")
 _INWARD: Final = frozenset({Kind.DEPOSIT, Kind.REFUND, Kind.CREDIT_IN})
 
 
@@ -64,9 +66,15 @@ class MoneyForm:
         )
 
     def carries(self, row: Row, wish: Wish) -> bool:
-        """Whether a row shows our reference, verbatim: as a word of its field."""
+        """Whether a row shows our reference, verbatim, whatever else its field says."""
         text = row.get(self.reference_field)
-        return isinstance(text, str) and wish.reference in text.split()
+        return isinstance(text, str) and wish.reference is not None and wish.reference in text
+
+    def carries_another(self, row: Row, wish: Wish) -> bool:
+        """Whether a row shows another reference of ours, whole: one that was cut may be the one that is looked for."""
+        text = row.get(self.reference_field)
+        found = set(_WHOLE.findall(text)) if isinstance(text, str) else set()
+        return bool(found - {wish.reference})
 
     def signed(self, row: Row) -> Decimal | None:
         """The amount of a row, money in is positive; None when it cannot be told."""
@@ -90,6 +98,8 @@ class MoneyForm:
             return Unknown(f"the answer speaks of account {account_id}, not of {wish.account_id}")
         if signed is None:
             return Unknown("the answer tells no amount")
+        if self.carries_another(row, wish):
+            return Unknown("the answer speaks of another reference of ours")
         told = number(row.get(self.amount_field))
         if signed != wanted or (told is not None and abs(told) != abs(wanted)):
             return Mismatch(f"asked for {plain(wanted)}, the answer says {plain(signed)}", record_id)
