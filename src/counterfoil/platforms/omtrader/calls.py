@@ -57,7 +57,11 @@ class Calls:
         # Nothing may be asked from here on: an error of another request would hide what became of this one.
         if answer.is_good and answer.sandbox and not session.sandbox:
             return Written(Verdict.UNKNOWN, parsed, "a simulator answered in place of the platform", None)
-        return Written(verdict, parsed, self._reason(answer, parsed), answer.retry_after)
+        reason = self._reason(answer, parsed)
+        if verdict is Verdict.REJECTED and parsed is None:
+            # A proxy's page, during a deployment for instance: it cannot speak for the platform.
+            return Written(Verdict.UNKNOWN, None, f"{reason}, but not from the platform itself", None)
+        return Written(verdict, parsed, reason, answer.retry_after)
 
     async def _in_session(
         self,

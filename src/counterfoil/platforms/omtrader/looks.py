@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from counterfoil.domain.attempt import Facts
 from counterfoil.domain.errors import PermanentError, TransientError
 from counterfoil.domain.paging import window
 from counterfoil.domain.priority import Priority
@@ -162,3 +163,32 @@ def net(deals: list[Row], account_id: int, *, credit: bool) -> Decimal:
     """What some deals did to an account's credit, or to its balance, of which credits are no part."""
     own = (deal for deal in deals if deal.get("account_id") == account_id and (deal.get("side") == CREDIT) is credit)
     return sum((number(deal.get(name)) or Decimal(0) for deal in own for name in _DEAL_SUMS), Decimal(0))
+
+
+def with_external_id(clients: list[Row], external_id: str) -> list[int]:
+    """Ids of those that carry this external_id."""
+    return [key for row in clients if row.get("external_id") == external_id and (key := integer(row.get("id")))]
+
+
+def accounts_named(accounts: list[Row], username: str) -> list[tuple[int, int | None]]:
+    """Id and owner of those of this login name, in any case of letters."""
+    return [
+        (key, integer(row.get("client_id")))
+        for row in accounts
+        if username_of(row).lower() == username.lower() and (key := integer(row.get("id")))
+    ]
+
+
+def nameless(accounts: list[Row], client_id: int | None) -> bool:
+    """Whether one of these may be our client's and shows no login name: nobody can say that it is not ours."""
+    return any(not username_of(row) and integer(row.get("client_id")) in (None, client_id) for row in accounts)
+
+
+def account_facts(row: Row) -> Facts:
+    """What is kept of an account that was made or recognised."""
+    currency, digits = row.get("currency"), row.get("currency_digits")
+    return {
+        "currency": currency if isinstance(currency, str) and currency else None,
+        "currency_digits": digits if isinstance(digits, int) else None,
+        "username": username_of(row) or None,
+    }

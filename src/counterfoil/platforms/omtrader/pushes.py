@@ -8,8 +8,8 @@ Assumptions about what is not documented stand here and in `transfers`, and nowh
 - what is refused with 400, 404, 405, 410, 422 was surely not done; after 401, 403, 429 neither.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
@@ -22,6 +22,7 @@ from counterfoil.domain.attempt import (
     Fence,
     Finding,
     Found,
+    Mismatch,
     NotSent,
     Outcome,
     Rejected,
@@ -33,13 +34,21 @@ from counterfoil.domain.attempt import (
 from counterfoil.domain.errors import ConfigurationError, PausedError, PermanentError, TransientError
 from counterfoil.domain.fields import FIELDS, OMTRADER
 from counterfoil.domain.intent import Kind
-from counterfoil.domain.money import fits, plain
+from counterfoil.domain.money import fits
 from counterfoil.domain.outcome import Verdict
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.omtrader import wire
 from counterfoil.platforms.omtrader.calls import Written
-from counterfoil.platforms.omtrader.looks import OVERLAP, Looks, net, row_of, username_of
-from counterfoil.platforms.omtrader.transfers import MoneyForm, Row, expected, integer, number
+from counterfoil.platforms.omtrader.looks import (
+    Looks,
+    account_facts,
+    accounts_named,
+    nameless,
+    row_of,
+    with_external_id,
+)
+from counterfoil.platforms.omtrader.probes import Probes
+from counterfoil.platforms.omtrader.transfers import MoneyForm, Row, integer
 from counterfoil.platforms.writing import Books, Prepared, Wish
 
 CLIENTS, ACCOUNTS = wire.PLACES["clients"].path, wire.PLACES["accounts"].path
@@ -58,6 +67,7 @@ class OMTraderWriter:
         self._form = form
         self._merges = merges
         self._calls = looks.calls
+        self._probes = Probes(looks, form)
 
     def prepares(self, kind: Kind) -> bool:
         """See platforms.writing.Writer."""
@@ -80,7 +90,10 @@ class OMTraderWriter:
     async def _prepare_client(self, wish: Wish, books: Books) -> Prepared:
         highest = await books.highest("clients")
         fresh = await self._looks.clients(highest)
-        ours = sorted({*await books.clients_with(wish.external_id), *_with_external_id(fresh, wish.external_id)})
+        mirrored = [
+            key for key in await books.clients_with(wish.external_id) if await self._looks.client(key) is not None
+        ]
+        ours = sorted({*mirrored, *with_external_id(fresh, wish.external_id)})
         if len(ours) > 1:
             return Wrong(f"clients {ours} carry this external_id: settle on the platform which one is meant")
         if ours:
@@ -90,7 +103,9 @@ class OMTraderWriter:
     async def _prepare_account(self, wish: Wish, books: Books) -> Prepared:
         highest = await books.highest("accounts")
         fresh = await self._looks.accounts(highest)
-        known = [*await books.accounts_named(wish.username or ""), *_accounts_named(fresh, wish.username or "")]
+        if nameless(fresh, wish.client_id):
+            raise TransientError("a new account of this client shows no login name: it may be the one that is wanted")
+        known = [*await books.accounts_named(wish.username or ""), *accounts_named(fresh, wish.username or "")]
         ours = sorted({key for key, client_id in known if client_id == wish.client_id})
         if ours and wish.again:
             return Found(ours[0], await self._account_facts(ours[0]))
@@ -107,7 +122,7 @@ class OMTraderWriter:
             return Rejected(
                 f"account {account_id} belongs to client {account.get('client_id')}, not to {wish.client_id}"
             )
-        return Found(account_id, _account_facts(account))
+        return Found(account_id, account_facts(account))
 
     async def _look_first(self, wish: Wish, books: Books) -> Prepared:
         """Before the next attempt at what may have been done in a life that the database forgot."""
@@ -128,7 +143,7 @@ class OMTraderWriter:
     async def send(self, wish: Wish, *, deadline: float) -> Outcome:
         """See platforms.writing.Writer."""
         try:
-            return await self._send(wish, deadline)
+            return _discreet(await self._send(wish, deadline), wish)
         except PausedError as error:
             return NotSent(str(error), error.retry_after, held=True)
         except ConfigurationError as error:
@@ -141,10 +156,10 @@ class OMTraderWriter:
         match wish.kind:
             case Kind.CLIENT:
                 body = {**wish.fields, "external_id": wish.external_id}
-                return self._made(await self._write("POST", CLIENTS, body, deadline), _client_facts)
+                return _made(wish, await self._write("POST", CLIENTS, body, deadline))
             case Kind.ACCOUNT:
                 body = {**wish.fields, **wish.passwords, "client_id": wish.client_id, "username": wish.username}
-                return self._made(await self._write("POST", ACCOUNTS, body, deadline), _account_facts)
+                return _made(wish, await self._write("POST", ACCOUNTS, body, deadline))
             case Kind.UPDATE_CLIENT:
                 return await self._update(f"{CLIENTS}/{wish.client_id}", wish, deadline)
             case Kind.UPDATE_ACCOUNT | Kind.RESET_PASSWORD:
@@ -155,7 +170,11 @@ class OMTraderWriter:
                 return await self._transfer(wish, deadline)
 
     async def _transfer(self, wish: Wish, deadline: float) -> Outcome:
-        if wish.amount is None or (wish.digits is not None and not fits(wish.amount, wish.digits)):
+        if wish.digits is None:
+            return NotSent(
+                "the digits of the account's currency are not known yet: neither its group nor the account tells them"
+            )
+        if wish.amount is None or not fits(wish.amount, wish.digits):
             return Rejected(f"amount: has more than {wish.digits} digits after the point")
         path = f"{ACCOUNTS}/{wish.account_id}/money"
         written = await self._calls.write(
@@ -187,141 +206,40 @@ class OMTraderWriter:
         encoded = msgspec.json.encode(body)
         return await self._calls.write(method, path, encoded, priority=Priority.OPEN, deadline=deadline)
 
-    def _made(self, written: Written, facts: Callable[[Row], Facts]) -> Outcome:
-        outcome = _unaccepted(written)
-        if outcome is not None:
-            return outcome
-        row = _row(written)
-        record_id = integer(row.get("id")) if row else None
-        if row is None or record_id is None:
-            return Unknown("the answer names no record")
-        return Accepted(record_id, facts(row))
-
-    # --- after ----------------------------------------------------------------------------------------------------
-
     async def probe(self, wish: Wish, fence: Facts, books: Books) -> Finding:
         """See platforms.writing.Writer."""
-        looks: dict[Kind, Callable[[Wish, Facts, Books], Awaitable[Finding]]] = {
-            Kind.CLIENT: self._probe_client,
-            Kind.ACCOUNT: self._probe_account,
-            Kind.UPDATE_CLIENT: self._probe_update,
-            Kind.UPDATE_ACCOUNT: self._probe_update,
-            # It cannot be read back, and setting the same password again changes nothing.
-            Kind.RESET_PASSWORD: self._never_there,
-            Kind.ADOPT: self._never_there,
-        }
-        try:
-            return await looks.get(wish.kind, self._probe_transfer)(wish, fence, books)
-        except (TransientError, PermanentError, ConfigurationError) as error:
-            return Unclear(f"the look failed: {error}", failed=True)
-
-    async def _probe_client(self, wish: Wish, fence: Facts, books: Books) -> Finding:
-        above = _above(fence)
-        fresh = await self._looks.clients(above)
-        ours = sorted({*_with_external_id(fresh, wish.external_id), *await books.clients_with(wish.external_id)})
-        evidence = {"clients_above": above, "read": len(fresh), "found": ours}
-        if len(ours) > 1:
-            return Wrong(f"made twice: clients {ours}", evidence)
-        return Found(ours[0], evidence) if ours else Absent(evidence)
-
-    async def _probe_account(self, wish: Wish, fence: Facts, books: Books) -> Finding:
-        del books  # what was made lies beyond the fence, and is read fresh
-        above = _above(fence)
-        fresh = await self._looks.accounts(above)
-        named = _accounts_named(fresh, wish.username or "")
-        ours = sorted({key for key, client_id in named if client_id == wish.client_id})
-        evidence = {"accounts_above": above, "read": len(fresh), "found": ours}
-        if len(ours) > 1:
-            return Wrong(f"made twice: accounts {ours}", evidence)
-        if ours:
-            return Found(ours[0], {**evidence, **await self._account_facts(ours[0])})
-        if named:
-            return Unclear(f"an account named {wish.username} of another client appeared", evidence)
-        return Absent(evidence)
-
-    async def _probe_update(self, wish: Wish, fence: Facts, books: Books) -> Finding:
-        del fence, books
-        of_client = wish.kind is Kind.UPDATE_CLIENT
-        record_id = (wish.client_id if of_client else wish.account_id) or 0
-        record = await (self._looks.client(record_id) if of_client else self._looks.account(record_id))
-        if record is None:
-            return Unclear(f"record {record_id} is gone")
-        user = record.get("user")
-        shown = {**record, **(user if isinstance(user, dict) and not of_client else {})}
-        differing = sorted(name for name, value in wish.fields.items() if not _same(shown.get(name), value))
-        return Absent({"differing": differing}) if differing else Found(record_id)
-
-    async def _never_there(self, wish: Wish, fence: Facts, books: Books) -> Finding:
-        del wish, fence, books
-        return Absent({})
-
-    async def _probe_transfer(self, wish: Wish, fence: Facts, books: Books) -> Finding:
-        account_id = wish.account_id or 0
-        highest = await books.highest("deals")
-        if highest is None:
-            return Unclear("the deals have not been mirrored completely yet")
-        floor = max(min(highest, _deal(fence, highest)) - OVERLAP, 0)
-        before = await self._looks.account(account_id)
-        history = await self._looks.transactions(account_id)
-        deals = await self._looks.deals(floor)
-        after = await self._looks.account(account_id)
-        if before is None or after is None:
-            return Unclear(f"account {account_id} does not exist on the platform")
-        evidence: dict[str, object] = {"transactions_read": len(history), "deals_above": floor}
-        ours = [[row for row in rows if self._form.carries(row, wish)] for rows in (history, deals)]
-        if any(ours):
-            return self._found(wish, ours, evidence)
-        booked = [
-            await books.booked(account_id, until=floor, credit=credit) + net(deals, account_id, credit=credit)
-            for credit in (False, True)
-        ]
-        return self._absent(wish, history, floor, (before, booked, after), evidence)
-
-    def _found(self, wish: Wish, ours: list[list[Row]], evidence: dict[str, object]) -> Finding:
-        ids = [sorted({key for row in rows if (key := integer(row.get("id")))}) for rows in ours]
-        evidence |= {"in_history": ids[0], "in_deals": ids[1]}
-        rows = ours[0] or ours[1]
-        told = {plain(amount) if (amount := self._form.signed(row)) is not None else "none" for row in rows}
-        if max(map(len, ids)) > 1:
-            return Wrong(f"our reference stands {max(map(len, ids))} times in the books", evidence)
-        if told != {plain(expected(wish))}:
-            return Wrong(f"asked for {plain(expected(wish))}, the books say {', '.join(sorted(told))}", evidence)
-        account_id = rows[0].get("account_id", wish.account_id)
-        if account_id != wish.account_id or not (ids[0] or ids[1]):
-            return Wrong(f"our reference stands in the books of account {account_id}", evidence)
-        return Found((ids[0] or ids[1])[0], evidence)
-
-    def _absent(
-        self,
-        wish: Wish,
-        history: list[Row],
-        floor: int,
-        sums: tuple[Row, list[Decimal], Row],
-        evidence: dict[str, object],
-    ) -> Finding:
-        before, booked, after = sums
-        evidence |= {"balance": str(after.get("balance")), "sum_of_deals": str(booked[0])}
-        evidence |= {"credit": str(after.get("credit")), "sum_of_credits": str(booked[1])}
-        alike = [
-            row.get("id")
-            for row in history
-            if (integer(row.get("id")) or 0) > floor
-            and self._form.signed(row) == expected(wish)
-            and not self._form.carries_another(row, wish)
-        ]
-        if alike:
-            return Unclear(f"a movement of this amount without a reference of ours: transaction {alike[0]}", evidence)
-        for name, total in zip(("balance", "credit"), booked, strict=True):
-            told = after.get(name)
-            if str(before.get(name)) != str(told):
-                return Unclear(f"the {name} moved while looking", evidence)
-            if (name in after or name == "balance") and _cut(number(told), after) != _cut(total, after):
-                return Unclear(f"the {name} {told} is not the sum of the account's deals, {total}", evidence)
-        return Absent(evidence)
+        return await self._probes.probe(wish, fence, books)
 
     async def _account_facts(self, account_id: int) -> Facts:
         account = await self._looks.account(account_id)
-        return _account_facts(account) if account else {}
+        return account_facts(account) if account else {}
+
+
+def _made(wish: Wish, written: Written) -> Outcome:
+    """What the answer to a creation proves: an id, and of a client that it is ours."""
+    outcome = _unaccepted(written)
+    if outcome is not None:
+        return outcome
+    row = _row(written)
+    record_id = integer(row.get("id")) if row else None
+    if row is None or record_id is None:
+        return Unknown("the answer names no record")
+    if wish.kind is Kind.CLIENT:
+        if row.get("external_id", wish.external_id) != wish.external_id:
+            return Mismatch("the client was made with another external_id than asked for", record_id)
+        return Accepted(record_id)
+    return Accepted(record_id, account_facts(row))
+
+
+def _discreet(outcome: Outcome, wish: Wish) -> Outcome:
+    """A platform's refusal may quote what it was sent; a reason is kept and shown."""
+    if isinstance(outcome, Accepted):
+        return outcome
+    private = [*wish.passwords.values(), *(str(value) for value in wish.fields.values() if isinstance(value, str))]
+    reason = outcome.reason
+    for value in sorted(filter(lambda text: len(text) > 2, private), key=len, reverse=True):
+        reason = reason.replace(value, "***")
+    return replace(outcome, reason=reason)
 
 
 def _unaccepted(written: Written) -> Outcome | None:
@@ -348,51 +266,5 @@ def _row(written: Written) -> Row | None:
         return None
 
 
-def _above(fence: Facts) -> int | None:
-    above = fence.get("above")
-    return above if isinstance(above, int) else None
-
-
-def _deal(fence: Facts, default: int) -> int:
-    deal = fence.get("deal")
-    return deal if isinstance(deal, int) else default
-
-
-def _with_external_id(clients: list[Row], external_id: str) -> list[int]:
-    return [key for row in clients if row.get("external_id") == external_id and (key := integer(row.get("id")))]
-
-
-def _accounts_named(accounts: list[Row], username: str) -> list[tuple[int, int | None]]:
-    return [
-        (key, integer(row.get("client_id")))
-        for row in accounts
-        if username_of(row).lower() == username.lower() and (key := integer(row.get("id")))
-    ]
-
-
-def _client_facts(row: Row) -> Facts:
-    del row  # the id is all that the books need; the rest is personal
-    return {}
-
-
-def _account_facts(row: Row) -> Facts:
-    currency, digits = row.get("currency"), row.get("currency_digits")
-    return {
-        "currency": currency if isinstance(currency, str) and currency else None,
-        "currency_digits": digits if isinstance(digits, int) else None,
-        "username": username_of(row) or None,
-    }
-
-
-def _cut(amount: Decimal | None, account: Row) -> Decimal | None:
-    """An amount at the digits of the account's currency: some servers write what binary floats made of it."""
-    digits = account.get("currency_digits")
-    return amount if amount is None or not isinstance(digits, int) else round(amount, digits)
-
-
 def _writable(record: Row | None, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: record[name] for name in names if record and record.get(name) is not None}
-
-
-def _same(shown: object, wanted: object) -> bool:
-    return shown == wanted or (shown in (None, "") and wanted in (None, ""))

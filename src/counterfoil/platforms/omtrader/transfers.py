@@ -22,6 +22,7 @@ Row = Mapping[str, Any]
 """A record as sent; numbers with a point or an exponent are Decimal."""
 
 _WHOLE: Final = re.compile(r"(?<![\w-])cf-[0-9a-f]{28}(?![\w-])")
+_MOST_DIGITS: Final = 40
 _INWARD: Final = frozenset({Kind.DEPOSIT, Kind.REFUND, Kind.CREDIT_IN})
 
 
@@ -83,10 +84,14 @@ class MoneyForm:
             return profit
         if amount is None:
             return profit
-        outward = {
-            movement.direction for name, movement in self.movements.items() if name in ("withdraw", "credit_out")
+        signs = {
+            -1 if name in ("withdraw", "credit_out") else 1
+            for name, movement in self.movements.items()
+            if movement.direction == row.get("direction") and row.get("side") in (None, movement.side)
         }
-        return -abs(amount) if row.get("direction") in outward else amount
+        if len(signs) == 1:
+            return abs(amount) * signs.pop()
+        return amount if amount < 0 else None
 
     def judge(self, wish: Wish, row: Row) -> Accepted | Mismatch | Unknown:
         """What the row in an answer proves: only the id with the same account, sign and amount is an acceptance."""
@@ -121,9 +126,11 @@ def number(value: object) -> Decimal | None:
     """A JSON number, exact; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
-    return Decimal(value)
+    exact = Decimal(value)
+    # No platform's books hold such a number; writing it out would take gigabytes.
+    return exact if exact.is_finite() and -_MOST_DIGITS < exact.adjusted() < _MOST_DIGITS else None
 
 
 def integer(value: object) -> int | None:
-    """A positive whole number; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    """A positive whole number that the database can hold; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63 else None
