@@ -89,9 +89,9 @@ class MoneyForm:
             for name, movement in self.movements.items()
             if movement.direction == row.get("direction") and row.get("side") in (None, movement.side)
         }
-        if len(signs) == 1:
-            return abs(amount) * signs.pop()
-        return amount if amount < 0 else None
+        if amount < 0:
+            return amount
+        return amount * signs.pop() if len(signs) == 1 else None
 
     def judge(self, wish: Wish, row: Row) -> Accepted | Mismatch | Unknown:
         """What the row in an answer proves: only the id with the same account, sign and amount is an acceptance."""
