@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.fields import FIELDS
+from counterfoil.store.boundary_tables import PUBLISHED_FIELDS
 from counterfoil.store.engine import transaction
-from counterfoil.store.write_tables import PUBLISHED_FIELDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,51 +1,36 @@
-"""The tables of the write path: people, accounts, intents, payouts, and what is published for the boundary's functions.
+"""The tables of the write path: people, accounts, intents, payouts, and what the CRM is told.
 
 What these tables hold in order by constraints and triggers is written in the migration's SQL, next to the boundary's functions.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from counterfoil.store.tables import metadata
+from counterfoil.store import tables
+from counterfoil.store.boundary_tables import PLATFORM, moment, own_table, text_column
 
-_TIME = sa.DateTime(timezone=True)
-_NOW = sa.text("clock_timestamp()")
+metadata = tables.metadata
+"""Every table of ours, these included: whoever compares or creates all of them imports it from here."""
+
 _MONEY = "('deposit', 'withdraw', 'refund', 'credit_in', 'credit_out')"
 _UNSETTLED = "state IN ('sent', 'unknown', 'parked')"
-_PLATFORM = "Name of the platform in the configuration"
 
-
-def _table(name: str, *parts: "sa.schema.SchemaItem", comment: str) -> sa.Table:
-    return sa.Table(name, metadata, *parts, schema="counterfoil", comment=comment)
-
-
-def _text(name: str, comment: str, *, key: bool = False, null: bool = False) -> "sa.Column[str]":
-    told = comment if null else f"{comment}; never null"
-    return sa.Column(name, sa.Text, primary_key=key, nullable=null, comment=told)
-
-
-def _moment(name: str, comment: str, *, now: bool = False) -> "sa.Column[object]":
-    if now:
-        return sa.Column(name, _TIME, nullable=False, server_default=_NOW, comment=f"{comment}; never null")
-    return sa.Column(name, _TIME, comment=comment)
-
-
-TRANSITION_RULE = _table(
+TRANSITION_RULE = own_table(
     "transition_rule",
-    _text("kind", "Kind of intent, or payout", key=True),
-    _text("previous_state", "State before; new: the row was just inserted", key=True),
-    _text("state", "State that may follow", key=True),
+    text_column("kind", "Kind of intent, or payout", key=True),
+    text_column("previous_state", "State before; new: the row was just inserted", key=True),
+    text_column("state", "State that may follow", key=True),
     comment="The only ways from one state to the next; intents and payouts reference it. Nobody changes it",
 )
 
-REGISTRANTS = _table(
+REGISTRANTS = own_table(
     "registrants",
-    _text("registrant_id", "The CRM's key of the person, external_id on the platform", key=True),
-    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    text_column("registrant_id", "The CRM's key of the person, external_id on the platform", key=True),
+    text_column("platform", f"{PLATFORM}; null: not chosen yet", null=True),
     sa.Column("profile", JSONB, nullable=False, comment="The profile as the CRM wants it now; never null"),
     sa.Column("wish", JSONB, nullable=False, comment="What was asked at registration, without passwords; never null"),
     sa.Column("client_id", sa.BigInteger, comment="clients.id; null: not confirmed yet"),
-    _moment("created_at", "When it was registered", now=True),
+    moment("created_at", "When it was registered", now=True),
     sa.CheckConstraint("octet_length(registrant_id) BETWEEN 1 AND 200", name="registrants_id_length"),
     sa.UniqueConstraint("platform", "client_id"),
     sa.Index(
@@ -56,9 +41,9 @@ REGISTRANTS = _table(
     comment="People whom the CRM registered",
 )
 
-ACCOUNTS = _table(
+ACCOUNTS = own_table(
     "accounts",
-    _text("reference", "The CRM's name of the account", key=True),
+    text_column("reference", "The CRM's name of the account", key=True),
     sa.Column(
         "registrant_id",
         sa.Text,
@@ -67,26 +52,26 @@ ACCOUNTS = _table(
         index=True,
         comment="Who owns it; never null",
     ),
-    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    text_column("platform", f"{PLATFORM}; null: not chosen yet", null=True),
     sa.Column("account_id", sa.BigInteger, comment="accounts.id; null: not known yet"),
-    _text("username", "Login name; null: an adopted account whose name is not known", null=True),
+    text_column("username", "Login name; null: an adopted account whose name is not known", null=True),
     sa.Column("wish", JSONB, nullable=False, comment="Fields as the CRM wants them now, no passwords; never null"),
-    _text("currency", "Currency of its money; null: not known yet", null=True),
+    text_column("currency", "Currency of its money; null: not known yet", null=True),
     sa.Column("currency_digits", sa.Integer, comment="Digits of that currency after the point; null: not known yet"),
-    _moment("created_at", "When it was asked for", now=True),
+    moment("created_at", "When it was asked for", now=True),
     sa.CheckConstraint("octet_length(reference) BETWEEN 1 AND 200", name="accounts_reference_length"),
     sa.UniqueConstraint("platform", "account_id"),
     sa.Index("accounts_username_key", sa.text("coalesce(platform, ''::text)"), sa.text("lower(username)"), unique=True),
     comment="Trading accounts that the CRM asked for or adopted",
 )
 
-INTENTS = _table(
+INTENTS = own_table(
     "intents",
     sa.Column(
         "id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order asked; never null"
     ),
-    _text("kind", "What is wanted, see domain.intent.Kind"),
-    _text("reference", "The CRM's name of what this is about: registrant, account or balance operation"),
+    text_column("kind", "What is wanted, see domain.intent.Kind"),
+    text_column("reference", "The CRM's name of what this is about: registrant, account or balance operation"),
     sa.Column(
         "registrant_id",
         sa.Text,
@@ -101,7 +86,7 @@ INTENTS = _table(
         sa.ForeignKey("counterfoil.accounts.reference"),
         comment="The account concerned; null: the client itself",
     ),
-    _text("platform", f"{_PLATFORM}; null: not chosen yet", null=True),
+    text_column("platform", f"{PLATFORM}; null: not chosen yet", null=True),
     sa.Column(
         "predecessor_id",
         sa.BigInteger,
@@ -115,13 +100,13 @@ INTENTS = _table(
         sa.Computed("CASE WHEN state NOT IN ('waiting', 'cancelled') THEN 'confirmed' END", persisted=True),
         comment="What the step before must be by now; null: anything",
     ),
-    _text("previous_state", "State before this one, written by a trigger"),
-    _text("state", "See domain.intent.State"),
-    _text("reason", "Why it is in this state, for a person; null: nothing to say", null=True),
+    text_column("previous_state", "State before this one, written by a trigger"),
+    text_column("state", "See domain.intent.State"),
+    text_column("reason", "Why it is in this state, for a person; null: nothing to say", null=True),
     sa.Column("wish", JSONB, nullable=False, comment="What was asked, without passwords; never null"),
     sa.Column("amount", sa.Numeric, comment="Positive, account currency; null: moves no money"),
-    _text("note", "The CRM's own remark; it does not travel; null: none", null=True),
-    _text("idempotency_reference", "Our reference on the platform; null: moves no money", null=True),
+    text_column("note", "The CRM's own remark; it does not travel; null: none", null=True),
+    text_column("idempotency_reference", "Our reference on the platform; null: moves no money", null=True),
     sa.Column(
         "lane",
         sa.Text,
@@ -143,11 +128,11 @@ INTENTS = _table(
         server_default="0",
         comment="Attempts in a row that surely sent nothing; never null",
     ),
-    _moment("due_at", "Not to be taken up before", now=True),
+    moment("due_at", "Not to be taken up before", now=True),
     sa.Column("lease_token", UUID(as_uuid=True), comment="The attempt or look under way or last; null: none yet"),
-    _moment("lease_until", "When the worker on it has surely given up; null: nobody works on it"),
-    _moment("deadline_at", "When the newest attempt had surely given up: settle time runs from here; null: none yet"),
-    _moment("launched_at", "From here on the newest attempt may have sent a byte; null: it surely had not"),
+    moment("lease_until", "When the worker on it has surely given up; null: nobody works on it"),
+    moment("deadline_at", "When the newest attempt had surely given up: settle time runs from here; null: none yet"),
+    moment("launched_at", "From here on the newest attempt may have sent a byte; null: it surely had not"),
     sa.Column("fence", JSONB, comment="What the platform held before the attempt; null: nothing noted"),
     sa.Column("evidence", JSONB, comment="What looking for its effect found; null: not looked"),
     sa.Column("looks", sa.Integer, nullable=False, server_default="0", comment="Agreeing looks; never null"),
@@ -159,7 +144,7 @@ INTENTS = _table(
         server_default="false",
         comment="To be looked for before it is sent: the database may have forgotten an attempt; never null",
     ),
-    _moment("probed_at", "When it was last looked for; null: never"),
+    moment("probed_at", "When it was last looked for; null: never"),
     sa.Column(
         "resends", sa.Integer, nullable=False, server_default="0", comment="How often it was proven absent; never null"
     ),
@@ -170,10 +155,10 @@ INTENTS = _table(
         server_default="false",
         comment="A person answers for the next attempt, which is made without a look before; never null",
     ),
-    _moment("created_at", "When it was asked for", now=True),
-    _moment("changed_at", "When its state last changed", now=True),
-    _moment("sent_at", "When the newest attempt began; null: none yet"),
-    _moment("confirmed_at", "When it was confirmed; null: it is not"),
+    moment("created_at", "When it was asked for", now=True),
+    moment("changed_at", "When its state last changed", now=True),
+    moment("sent_at", "When the newest attempt began; null: none yet"),
+    moment("confirmed_at", "When it was confirmed; null: it is not"),
     sa.ForeignKeyConstraint(
         ["kind", "previous_state", "state"],
         [TRANSITION_RULE.c.kind, TRANSITION_RULE.c.previous_state, TRANSITION_RULE.c.state],
@@ -240,7 +225,7 @@ sa.Index(
 )
 sa.Index("intents_account_idx", INTENTS.c.account_reference, INTENTS.c.id)
 
-PASSWORDS = _table(
+PASSWORDS = own_table(
     "passwords",
     sa.Column(
         "intent_id",
@@ -250,7 +235,7 @@ PASSWORDS = _table(
         autoincrement=False,
         comment="The step that needs it; never null",
     ),
-    _text("name", "user_password or investor_password", key=True),
+    text_column("name", "user_password or investor_password", key=True),
     sa.Column(
         "secret", sa.LargeBinary, nullable=False, comment="The password, sealed at the first pick-up; never null"
     ),
@@ -260,9 +245,9 @@ PASSWORDS = _table(
     comment="Passwords on their way to the platform; a row goes when its step is confirmed, rejected or cancelled",
 )
 
-PAYOUTS = _table(
+PAYOUTS = own_table(
     "payouts",
-    _text("reference", "The withdrawal's reference", key=True),
+    text_column("reference", "The withdrawal's reference", key=True),
     sa.Column(
         "intent_id",
         sa.BigInteger,
@@ -280,12 +265,12 @@ PAYOUTS = _table(
     sa.Column(
         "kind", sa.Text, sa.Computed("'payout'::text", persisted=True), nullable=False, comment="payout; never null"
     ),
-    _text("previous_state", "State before this one, written by a trigger"),
-    _text("state", "See domain.payout.PayoutState"),
-    _moment("released_at", "When somebody was told to pay; null: nobody was"),
-    _moment("settled_at", "When the bank had paid; null: it has not"),
-    _text("bank_reference", "The bank's name of the payment; null: not paid", null=True),
-    _text("failure", "Why the bank refused; null: it did not", null=True),
+    text_column("previous_state", "State before this one, written by a trigger"),
+    text_column("state", "See domain.payout.PayoutState"),
+    moment("released_at", "When somebody was told to pay; null: nobody was"),
+    moment("settled_at", "When the bank had paid; null: it has not"),
+    text_column("bank_reference", "The bank's name of the payment; null: not paid", null=True),
+    text_column("failure", "Why the bank refused; null: it did not", null=True),
     sa.ForeignKeyConstraint(
         ["kind", "previous_state", "state"],
         [TRANSITION_RULE.c.kind, TRANSITION_RULE.c.previous_state, TRANSITION_RULE.c.state],
@@ -309,21 +294,21 @@ PAYOUTS = _table(
     comment="Money that may leave for a bank once its withdrawal is confirmed",
 )
 
-EVENTS = _table(
+EVENTS = own_table(
     "events",
     sa.Column(
         "entry", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="In the order made; never null"
     ),
     sa.Column("id", sa.BigInteger, unique=True, comment="In the order committed, without gaps; null: not numbered yet"),
-    _moment("at", "When it happened", now=True),
-    _text("reference", "The CRM's name of what it is about"),
-    _text("event", "noun.verb: operation.confirmed, payout.released …"),
-    _text("state", "The state that was reached"),
+    moment("at", "When it happened", now=True),
+    text_column("reference", "The CRM's name of what it is about"),
+    text_column("event", "noun.verb: operation.confirmed, payout.released …"),
+    text_column("state", "The state that was reached"),
     sa.Index("events_unnumbered_idx", "entry", postgresql_where=sa.text("id IS NULL")),
     comment="What the CRM is told; crm.events shows the numbered ones",
 )
 
-DRIFT = _table(
+DRIFT = own_table(
     "drift",
     sa.Column(
         "registrant_id",
@@ -332,86 +317,18 @@ DRIFT = _table(
         primary_key=True,
         comment="Whose client differs; never null",
     ),
-    _text("field", "Field that the CRM owns and the platform holds otherwise", key=True),
-    _moment("noticed_at", "When it was first noticed", now=True),
+    text_column("field", "Field that the CRM owns and the platform holds otherwise", key=True),
+    moment("noticed_at", "When it was first noticed", now=True),
     comment="Fields of the CRM that somebody changed on a platform: reported, never overwritten",
 )
 
-DECISIONS = _table(
+DECISIONS = own_table(
     "decisions",
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="Never null"),
-    _moment("at", "When it was decided", now=True),
-    _text("subject", "Reference, platform or database concerned"),
-    _text("decision", "confirm, retry, cancel, resume, rebind or accept-restore"),
-    _text("reason", "Why, in the person's words"),
-    _text("person", "Database role and operating-system user"),
+    moment("at", "When it was decided", now=True),
+    text_column("subject", "Reference, platform or database concerned"),
+    text_column("decision", "confirm, retry, cancel, resume, rebind or accept-restore"),
+    text_column("reason", "Why, in the person's words"),
+    text_column("person", "Database role and operating-system user"),
     comment="What people decided at the operator's desk, and why",
-)
-
-PUBLISHED_RULES = _table(
-    "published_rules",
-    sa.Column(
-        "one", sa.Boolean, primary_key=True, server_default="true", comment="Always true: there is one row; never null"
-    ),
-    _text("platform_choice", "required, or the platform where every registrant goes"),
-    sa.Column("owned_fields", ARRAY(sa.Text), nullable=False, comment="Profile fields that the CRM owns; never null"),
-    _text("username", "Template of derived login names"),
-    sa.Column("password_length", sa.Integer, nullable=False, comment="Of generated passwords; never null"),
-    sa.Column("password_symbols", sa.Boolean, nullable=False, comment="Whether they hold symbols; never null"),
-    sa.Column("sandbox_payouts", sa.Boolean, nullable=False, comment="crm.allow_sandbox_payouts; never null"),
-    _moment("published_at", "When `run` or `migrate` wrote it", now=True),
-    sa.CheckConstraint("one", name="published_rules_one_row"),
-    comment="The settings that the boundary's functions follow",
-)
-
-PUBLISHED_PLATFORMS = _table(
-    "published_platforms",
-    _text("platform", _PLATFORM, key=True),
-    _text("kind", "Kind of its API"),
-    sa.Column("configured", sa.Boolean, nullable=False, comment="Whether the settings still name it; never null"),
-    sa.Column("pushes", sa.Boolean, nullable=False, comment="Whether it is written to; never null"),
-    sa.Column("updates_accounts", sa.Boolean, nullable=False, comment="Whether crm.update_account works; never null"),
-    sa.Column("account_defaults", JSONB, nullable=False, comment="Fields of a new account; never null"),
-    _moment("published_at", "When `run` or `migrate` wrote it", now=True),
-    comment="The platforms that the boundary's functions know",
-)
-
-PUBLISHED_FIELDS = _table(
-    "published_fields",
-    _text("kind", "Kind of a platform's API", key=True),
-    _text("entity", "client or account", key=True),
-    _text("name", "Name of the field", key=True),
-    _text("type", "text, integer, number or date"),
-    sa.Column("lowest", sa.Numeric, comment="Smallest value; null: any"),
-    sa.Column("highest", sa.Numeric, comment="Largest value; null: any"),
-    sa.Column("required", sa.Boolean, nullable=False, comment="Whether a new one needs it; never null"),
-    sa.Column("updatable", sa.Boolean, nullable=False, comment="Whether it may be changed later; never null"),
-    comment="What a profile and an account may hold, for each kind of platform",
-)
-
-PLATFORM_STATE = _table(
-    "platform_state",
-    _text("platform", _PLATFORM, key=True),
-    _text("kind", "Kind of its API, when it was bound; null: not bound yet", null=True),
-    _text("host", "Host and port that the name was bound to; null: not bound yet", null=True),
-    sa.Column("manager_id", sa.BigInteger, comment="The manager's own account there; null: not bound yet"),
-    sa.Column("sandbox", sa.Boolean, comment="Whether it is a simulator; null: not bound yet"),
-    _moment("bound_at", "When the first login bound the name; null: not bound yet"),
-    _text("paused", "Why nothing is written to it until a person resumes; null: it is not paused", null=True),
-    _text("reference_field", "The field that carries our references; null: nothing sent yet", null=True),
-    _moment("reference_since", "When that field last changed; null: never"),
-    _moment("reference_proven_at", "When one of our references was read back out of it; null: never"),
-    comment="What a platform's name was bound to, and whether it may be written to",
-)
-
-DATABASE_IDENTITY = _table(
-    "database_identity",
-    sa.Column(
-        "one", sa.Boolean, primary_key=True, server_default="true", comment="Always true: there is one row; never null"
-    ),
-    _text("identity", "System, timeline, database and table that the write path last worked on"),
-    _moment("held_since", "When another identity was met: nothing is written until a person agrees; null: all is well"),
-    _moment("accepted_at", "When a person last agreed that a restored database goes on; null: it never was restored"),
-    sa.CheckConstraint("one", name="database_identity_one_row"),
-    comment="How a restored or failed-over database is told from the one that the write path knows",
 )
