@@ -120,7 +120,8 @@ def test_a_row_that_shows_less_may_be_the_one_that_is_looked_for(comment):
         ({"amount": Decimal("7.25"), "direction": 1}, "-7.25"),
         ({"amount": Decimal("-7.25"), "direction": 1}, "-7.25"),
         ({"amount": Decimal("-7.25"), "direction": 0}, "-7.25"),
-        ({"amount": Decimal("7.25")}, "7.25"),
+        ({"amount": Decimal("7.25"), "direction": 0, "side": 3}, "7.25"),
+        ({"amount": Decimal("-7.25")}, "-7.25"),
         ({"profit": 0}, "0"),
         ({"profit": "7.25", "amount": Decimal(3), "direction": 0}, "3"),
     ],
@@ -129,9 +130,34 @@ def test_the_amount_of_a_row_is_its_signed_profit_or_its_amount_by_direction(fie
     assert FORM.signed(fields) == Decimal(signed)
 
 
-@pytest.mark.parametrize("fields", [{}, {"profit": None}, {"profit": "7.25"}, {"amount": "7.25"}, {"profit": True}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({}, {"profit": None}, {"profit": "7.25"}, {"amount": "7.25"}, {"profit": True}),
+        {"profit": Decimal("1e999999999")},
+        {"profit": Decimal("NaN"), "amount": Decimal("Infinity"), "direction": 0},
+    ],
+)
 def test_an_amount_that_cannot_be_told_is_none(fields):
     assert FORM.signed(fields) is None
+
+
+@pytest.mark.parametrize("more", [{}, {"direction": None}, {"direction": "1"}, {"direction": 7}, {"direction": 0, "side": 9}])
+def test_an_unsigned_amount_without_a_known_direction_has_no_sign(more):
+    assert FORM.signed({"amount": Decimal("7.25"), **more}) is None
+
+
+def test_a_direction_that_means_in_for_one_side_and_out_for_the_other_has_no_sign_without_the_side():
+    form = MoneyForm(
+        movements={
+            "deposit": Movement(2, 0),
+            "withdraw": Movement(2, 1),
+            "credit_in": Movement(3, 1),
+            "credit_out": Movement(3, 0),
+        }
+    )
+    assert form.signed({"amount": 5, "direction": 1}) is None
+    assert [form.signed({"amount": 5, "direction": 1, "side": side}) for side in (2, 3)] == [-5, 5]
 
 
 def test_outward_directions_are_those_of_the_settings():
@@ -144,7 +170,7 @@ def test_outward_directions_are_those_of_the_settings():
         },
         amount_field="sum",
     )
-    assert [form.signed({"sum": 1, "direction": direction}) for direction in (4, 5, 6, 1)] == [1, -1, -1, 1]
+    assert [form.signed({"sum": 1, "direction": direction}) for direction in (4, 5, 6, 1)] == [1, -1, -1, None]
 
 
 # --- what an answer proves -------------------------------------------------------------------------------------------
@@ -177,6 +203,10 @@ def test_a_withdrawal_is_accepted_with_a_negative_amount():
         ({"id": -5}, "the answer names no record"),
         ({"id": "5"}, "the answer names no record"),
         ({"id": True}, "the answer names no record"),
+        ({"id": 2**63}, "the answer names no record"),
+        ({"account_id": 2**63}, "the answer speaks of account None, not of 70"),
+        ({"profit": Decimal("1e999999999")}, "the answer tells no amount"),
+        ({"profit": None, "amount": Decimal("7.25")}, "the answer tells no amount"),
         ({"account_id": 71}, "the answer speaks of account 71, not of 70"),
         ({"account_id": None}, "the answer speaks of account None, not of 70"),
         ({"account_id": "70"}, "the answer speaks of account None, not of 70"),
@@ -216,9 +246,22 @@ def test_what_is_no_number_is_none(value):
     assert number(value) is None
 
 
+@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity", "1e999999999", "-1e40", "1e-40", "1e-999999999"])
+def test_a_number_that_no_books_hold_is_none(value):
+    assert number(Decimal(value)) is None
+
+
+@pytest.mark.parametrize("value", ["1e39", "-9.99e39", "1e-39", "0"])
+def test_a_number_of_at_most_forty_digits_is_read(value):
+    assert number(Decimal(value)) == Decimal(value)
+
+
 @pytest.mark.parametrize(
     ("value", "whole"),
-    [(1, 1), (2**62, 2**62), (0, None), (-1, None), (True, None), ("1", None), (Decimal(1), None), (None, None)],
+    [
+        *((1, 1), (2**62, 2**62), (2**63 - 1, 2**63 - 1), (2**63, None), (9_300_000_000_000_000_000, None)),
+        *((0, None), (-1, None), (True, None), ("1", None), (Decimal(1), None), (None, None)),
+    ],
 )
-def test_an_id_is_a_positive_whole_number(value, whole):
+def test_an_id_is_a_positive_whole_number_that_the_database_can_hold(value, whole):
     assert integer(value) == whole

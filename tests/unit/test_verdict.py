@@ -82,6 +82,12 @@ def test_before_the_settle_time_no_number_of_unclear_looks_asks_a_person(looks):
     assert decide(Unclear("fog"), trust(looks, settled=False)) == (Next.LOOK_AGAIN, 0, "fog")
 
 
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("looks", [-50, -4, 0, 1, 9])
+def test_a_look_that_failed_never_counts_and_never_asks_a_person(settled, looks):
+    assert decide(Unclear("away", failed=True), trust(looks, settled=settled)) == (Next.LOOK_AGAIN, looks, "away")
+
+
 def test_agreeing_and_unclear_looks_never_add_up():
     looks = 0
     for finding in (Absent(), Unclear("fog"), Absent(), Unclear("fog"), Absent()):

@@ -108,8 +108,16 @@ async def _platform(database: AsyncEngine, name: str, loaded: Settings, checks: 
             await checks.attempt(f"{name} clock", lambda: _clock(platform))
             for resource in ("accounts", "deals"):
                 await checks.attempt(f"{name} {resource}", lambda resource=resource: _reads(platform, resource))  # type: ignore[misc]
+            checks.say(f"{name} writes", _writes(name, loaded))
     finally:
         await platform.close()
+
+
+def _writes(name: str, loaded: Settings) -> str:
+    own = loaded.platforms[name]
+    if not loaded.pushes(name):
+        return "off, this platform is only mirrored"
+    return f"on; references travel in {own.money.reference_field}, changes are sent with put: {own.put}"
 
 
 async def _login(platform: Platform) -> str:
