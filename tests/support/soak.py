@@ -94,6 +94,7 @@ class World:
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     done: bool = False
+    settled: bool = False
 
     # --- processes ------------------------------------------------------------------------------------------------
 
@@ -181,24 +182,26 @@ class World:
 
     async def pay(self) -> None:
         """Release whatever may be released; the money must have left the platform's books by then."""
-        while not self.done:
+        while not self.settled:
             await asyncio.sleep(0.2)
-            for (reference,) in await self.call(
-                "SELECT reference FROM crm.payouts WHERE state = 'releasable' LIMIT 50"
-            ):
-                try:
-                    async with self.crm() as connection:
-                        await connection.execute("SELECT * FROM crm.release_payout(%s)", (reference,))
-                except psycopg.OperationalError:
-                    continue
-                except psycopg.DatabaseError as error:
-                    if error.sqlstate != "CF002":
-                        raise
-                self.counts["released"] += 1
-                if not self.booked(reference):
-                    self.wrong.append(f"{reference} was released before its withdrawal stood in the books")
-                if self.dice.random() < 0.1:
-                    await self.call("SELECT crm.fail_payout(%s, 'no such bank account')", reference)
+            with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError, OSError):
+                async with self.crm() as connection:
+                    cursor = await connection.execute("SELECT reference FROM crm.payouts WHERE state = 'releasable'")
+                    for (reference,) in await cursor.fetchall():
+                        await self.release(connection, reference)
+
+    async def release(self, connection: "psycopg.AsyncConnection[Any]", reference: str) -> None:
+        try:
+            await connection.execute("SELECT * FROM crm.release_payout(%s)", (reference,))
+        except psycopg.DatabaseError as error:
+            # Our own release, whose answer was lost with the connection.
+            if error.sqlstate != "CF002":
+                raise
+        self.counts["released"] += 1
+        if not self.booked(reference):
+            self.wrong.append(f"{reference} was released before its withdrawal stood in the books")
+        if self.dice.random() < 0.1:
+            await self.call("SELECT crm.fail_payout(%s, 'no such bank account')", reference)
 
     # --- the truth ------------------------------------------------------------------------------------------------
 
@@ -236,6 +239,8 @@ class World:
 
     async def judge(self) -> None:
         rows = await self.call("SELECT reference, kind, amount, state FROM crm.operations")
+        for (left,) in await self.call("SELECT state FROM crm.payouts"):
+            self.counts[f"payouts_{left}"] += 1
         for reference, kind, amount, state in rows:
             found = self.booked(reference)
             signed = -amount if kind in ("withdraw", "credit_out") else amount
@@ -307,7 +312,10 @@ async def _run(world: World) -> dict[str, Any]:
     while len(world.daemons) < world.plan.daemons:
         await world.start_daemon()
     await world.settle()
+    world.settled = True
     await disturbances[3]
+    # What was released last may have been refused by the bank.
+    await world.settle()
     await world.judge()
     for daemon in world.daemons:
         daemon.send_signal(signal.SIGTERM)
