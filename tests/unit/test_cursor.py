@@ -109,3 +109,34 @@ def test_the_overlap_is_500_ids_and_10_minutes(record_id, created_at, enough):
 )
 def test_a_time_is_cut_to_microseconds_and_what_is_none_is_none(text, moment):
     assert parse_time(text) == moment
+
+
+def test_a_page_whose_highest_id_was_seen_before_changes_neither_id_nor_time():
+    again = BEGUN.advanced(5_000, LATER, rows=5_000, last=5_000)
+    assert (again.seen, again.seen_at) == (5_000, NOON)
+    assert BEGUN.advanced(5_001, LATER, rows=5_001, last=5_001).seen == 5_001
+
+
+def test_a_run_that_saw_nothing_newer_keeps_the_time_that_was_known_unless_it_read_that_row_again():
+    assert BEGUN.settled(BEGUN, 4_900, EARLIER, None).seen_at == NOON
+    assert BEGUN.settled(BEGUN, 5_000, LATER, None).seen_at == LATER
+
+
+def test_a_settled_history_is_begun_and_its_watermark_is_the_highest_that_is_proven():
+    young = HistoryCursor(watermark=100, seen=100)
+    assert young.settled(young, 90, None, 95).begun is True
+    ahead = HistoryCursor(watermark=300, seen=400)
+    assert ahead.settled(HistoryCursor(seen=200), 500, None, 250).watermark == 300
+    assert ahead.settled(HistoryCursor(seen=350), 500, None, 250).watermark == 350
+    assert ahead.settled(HistoryCursor(seen=200), 500, None, 450).watermark == 450
+
+
+def test_exactly_ten_minutes_are_enough():
+    cursor = replace(BEGUN, watermark_at="2025-06-01T12:00:00Z")
+    assert cursor.far_enough(1, "2025-06-01T11:50:00Z")
+    assert not cursor.far_enough(1, "2025-06-01T11:50:00.000001Z")
+
+
+def test_of_a_fraction_six_digits_count_and_fewer_are_filled_up():
+    assert parse_time("2025-06-01T12:00:00.1234567Z") == datetime(2025, 6, 1, 12, 0, 0, 123_456, UTC)
+    assert parse_time("2025-06-01T12:00:00.5Z") == datetime(2025, 6, 1, 12, 0, 0, 500_000, UTC)
