@@ -15,6 +15,9 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._hearing = asyncio.Event()
         self._hearing.set()
+        self._words = b""
+        self._left = 0
+        self.lost = 0
         self.port = 0
 
     @property
@@ -60,6 +63,10 @@ class Proxy:
         """Pass on again, with what was held back."""
         self._hearing.set()
 
+    def lose_answer_to(self, words: bytes, number: int) -> None:
+        """Of the requests with these words, the one with this number (from 1) is passed on; its connection ends with the answer."""
+        self._words, self._left = words, number
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
@@ -67,12 +74,27 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+        cut = asyncio.Event()
+        await asyncio.gather(self._pass(reader, far_writer, asks=cut), self._pass(far_reader, writer, answers=cut))
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        asks: asyncio.Event | None = None,
+        answers: asyncio.Event | None = None,
+    ) -> None:
         try:
             while data := await reader.read(65536):
                 await self._hearing.wait()
+                if answers is not None and answers.is_set():
+                    self.lost += 1
+                    return
+                if asks is not None and self._left and self._words in data:
+                    self._left -= 1
+                    if not self._left:
+                        asks.set()
                 writer.write(data)
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
