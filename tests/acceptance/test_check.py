@@ -2,9 +2,9 @@
 
 import pytest
 from cryptography.fernet import Fernet
-from support.process import outcome
 
 from counterfoil.sandbox import Sandbox, SandboxOptions
+from support.process import outcome
 
 SETTINGS = """
 database: {{url: "{url}"}}
@@ -20,7 +20,7 @@ async def sandbox():
         yield running
 
 
-def settings(tmp_path, url: str, base_url: str, *, password: str = "sandbox", crm: str = ""):
+def settings(tmp_path, url: str, base_url: str, *, password: str = "sandbox", crm: str = ""):  # noqa: S107 - the sandbox's
     file = tmp_path / "counterfoil.yaml"
     file.write_text(SETTINGS.format(url=url, base_url=base_url, password=password, crm=crm))
     return file

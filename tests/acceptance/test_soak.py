@@ -1,6 +1,7 @@
 """A short soak in every run of the suite; `make soak` runs the long one."""
 
 import pytest
+
 from support.soak import Plan, soak
 
 
