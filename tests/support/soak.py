@@ -270,12 +270,12 @@ async def soak(plan: Plan) -> dict[str, Any]:
     """Run it; the counts, and what was wrong."""
     with tempfile.TemporaryDirectory(prefix="counterfoil-soak-") as place:
         directory = Path(place)
-        directory.chmod(0o755)
+        directory.chmod(0o755)  # noqa: ASYNC240 - once, before anything runs
         server = await asyncio.to_thread(EmbeddedPostgres.start, directory / "data", durable=False)
         proxy = Proxy(server.url)
         await proxy.start()
         async with Sandbox(SandboxOptions(clients=5, accounts=5, deals=50, seed=plan.seed)) as sandbox:
-            world = World(plan, sandbox, proxy, directory, random.Random(plan.seed), server)
+            world = World(plan, sandbox, proxy, directory, random.Random(plan.seed), server)  # noqa: S311 - repeatable dice
             key = Fernet.generate_key().decode()
             settings = SETTINGS.format(database=proxy.url, platform=sandbox.url, key=key)
             (directory / "settings.yaml").write_text(settings)
