@@ -27,6 +27,7 @@ from cryptography.fernet import Fernet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script
 
+from counterfoil.domain.errors import ConfigurationError
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.store.embedded import EmbeddedPostgres
 from support.proxy import Proxy
@@ -124,10 +125,19 @@ class World:
             await asyncio.sleep(self.dice.uniform(15, 40))
             await self.proxy.stop()
             await asyncio.to_thread(self.server.stop)
-            self.server = await asyncio.to_thread(EmbeddedPostgres.start, self.directory / "data", durable=False)
-            self.proxy.retarget(self.server.url)
-            await self.proxy.start()
+            await self.revive_database()
             self.counts["database_restarts"] += 1
+
+    async def revive_database(self) -> None:
+        """Start it on its old directory, however busy the machine is, and let the daemons reach it."""
+        while not self.server.alive:
+            try:
+                self.server = await asyncio.to_thread(EmbeddedPostgres.start, self.directory / "data", durable=False)
+            except ConfigurationError as error:
+                sys.stderr.write(f"again: {error}\n")
+                await asyncio.sleep(1)
+        self.proxy.retarget(self.server.url)
+        await self.proxy.start()
 
     async def disturb_platform(self) -> None:
         while not self.done:
@@ -308,7 +318,7 @@ async def _run(world: World) -> dict[str, Any]:
         task.cancel()
     await asyncio.wait(disturbances[:3])
     if not world.proxy.is_open:
-        await _reopen(world)
+        await world.revive_database()
     while len(world.daemons) < world.plan.daemons:
         await world.start_daemon()
     await world.settle()
@@ -322,13 +332,6 @@ async def _run(world: World) -> dict[str, Any]:
         await daemon.wait()
     seconds = round(time.monotonic() - started, 1)
     return {"seed": world.plan.seed, "seconds": seconds, **dict(sorted(world.counts.items())), "wrong": world.wrong}
-
-
-async def _reopen(world: World) -> None:
-    if not world.server.alive:
-        world.server = await asyncio.to_thread(EmbeddedPostgres.start, world.directory / "data", durable=False)
-    world.proxy.retarget(world.server.url)
-    await world.proxy.start()
 
 
 async def _until_migrated(world: World) -> None:
