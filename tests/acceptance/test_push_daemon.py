@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from counterfoil.domain.references import idempotency_reference
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from support.process import Process, counterfoil
+from support.waiting import until
 
 SETTINGS = """
 database: {{url: "{url}"}}
@@ -47,15 +48,11 @@ class Crm:
         return cursor.fetchall() if cursor.description else []
 
     async def until(self, reference: str, *states: str) -> str:
-        deadline = time.monotonic() + PATIENCE
-        state = ""
-        while time.monotonic() < deadline:
+        def state() -> str:
             found = self.rows("SELECT state FROM crm.operations WHERE reference = %s", reference)
-            state = found[0][0] if found else ""
-            if state in states:
-                return state
-            await asyncio.sleep(0.002)
-        raise AssertionError(f"{reference} is {state}, not {states}")
+            return found[0][0] if found else ""
+
+        return await until(state, states, PATIENCE)
 
     async def opened(self, name: str) -> str:
         """A registrant with an account and 1,000 on it."""

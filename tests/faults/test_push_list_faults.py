@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from counterfoil.platforms.omtrader import looks, pushes
+from counterfoil.platforms.omtrader import looks, probes
 from support.pushing import PushBench, Replica, push_bench
 
 PERSON = {"first_name": "Grace", "family_name": "Hopper"}
@@ -45,14 +45,15 @@ CASES = [(fault, kind) for fault in FAULTS for kind in KINDS if (fault["kind"], 
 async def bench(postgres_server, template_database):
     with postgres_server.database(template_database) as url:
         async with push_bench(url, clients=30, accounts=40, deals=120) as it:
-            yield it, it.replica(page_size=PAGE)
+            # One place: no look follows an attempt within the same turn.
+            yield it, it.replica(page_size=PAGE, places=1)
 
 
 @pytest.fixture
 def _short_ways(monkeypatch):
     monkeypatch.setattr(looks, "MOST_PAGES", 60)
     # As if the mirror were far behind nothing: what an account had before is known from it alone.
-    monkeypatch.setattr(pushes, "OVERLAP", 2)
+    monkeypatch.setattr(probes, "OVERLAP", 2)
 
 
 async def done_but_not_answered(it: PushBench, healthy: Replica, kind: str, name: str):

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+
+from counterfoil.store import Unreachable
 from support.boundary import PROFILE
 from support.proxy import Proxy
 from support.pushing import PushBench, push_bench
-
-from counterfoil.store import Unreachable
 
 # More than the commits of one turn with its attempt.
 MOST_COMMITS = 14

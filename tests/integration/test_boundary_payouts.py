@@ -85,6 +85,7 @@ def test_a_rolled_back_release_told_nobody(it):
     with it.unchanged(), it.crm.connection.transaction(force_rollback=True):
         it.crm.call("release_payout", "w")
     it.crm.call("release_payout", "w")
+    assert it.crm.state("payouts", "w") == "released"
 
 
 def test_a_settlement_names_the_bank_s_payment_once(it):

@@ -222,7 +222,8 @@ def test_what_is_no_value_is_not_the_same_as_none(it):
 def test_the_same_content_written_otherwise_is_the_same(it):
     it.crm.call("register", "7", PROFILE, "live", {"leverage": 100}, "5.00")
     with it.unchanged():
-        it.crm.call("register", "7", dict(reversed(PROFILE.items())), "live", {"leverage": 100.0}, 5)
+        again = it.crm.call("register", "7", dict(reversed(PROFILE.items())), "live", {"leverage": 100.0}, 5)
+    assert again == {"registrant": "7", "account": "7/1", "deposit": "7/1/deposit"}
 
 
 def test_a_deposit_needs_an_account(it):

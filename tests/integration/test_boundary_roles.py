@@ -145,7 +145,8 @@ def test_no_password_is_told_anywhere_else(it):
 def test_an_account_repeated_with_another_password_is_the_same_account(it):
     it.crm.call("register", "7", PROFILE, "live", {"user_password": "sesame-open-1"})
     with it.unchanged():
-        it.crm.call("register", "7", PROFILE, "live", {"user_password": "sesame-open-2"})
+        again = it.crm.call("register", "7", PROFILE, "live", {"user_password": "sesame-open-2"})
+    assert again == {"registrant": "7", "account": "7/1"}
 
 
 def test_no_refusal_tells_a_password(it):

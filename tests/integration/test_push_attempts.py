@@ -105,6 +105,27 @@ async def test_a_refusal_under_status_200_rejects_by_its_code(it, code):
     assert it.effects("m") == []
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 422])
+async def test_a_proxys_page_rejects_nothing_whatever_its_status(it, status):
+    it.strike("html", status=status)
+    replica = await attempt(it)
+    assert it.state("m") == "unknown"
+    assert it.reason("m") == f"HTTP {status}, but not from the platform itself"
+    assert len(it.effects("m")) == 1
+    await it.until_quiet(replica)
+    assert (it.state("m"), len(it.effects("m")), len(it.writes(MONEY))) == ("confirmed", 1, 1)
+
+
+async def test_a_withdrawal_whose_answer_is_a_proxys_page_declines_no_payout(it):
+    it.strike("html", status=404)
+    it.crm.call("withdraw", "m", "a/1", 5)
+    replica = it.replica()
+    await replica.turn()
+    assert (it.state("m"), it.crm.state("payouts", "m")) == ("unknown", "blocked")
+    await it.until_quiet(replica)
+    assert it.crm.state("payouts", "m") == "releasable"
+
+
 async def test_a_withdrawal_that_is_not_covered_is_rejected_and_its_payout_declined(it):
     it.crm.call("withdraw", "m", "a/1", 5000)
     await it.replica().turn()

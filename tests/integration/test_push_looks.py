@@ -1,9 +1,14 @@
 """What became of an attempt that nobody can vouch for: found, proven absent, or put before a person with the evidence."""
 
+import json
+
 import pytest
 
 from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.omtrader.transfers import MoneyForm
+from counterfoil.store import decisions
+from counterfoil.store.decisions import Because
+from counterfoil.store.mirrored import MirroredBooks
 from support.pushing import push_bench
 
 MONEY = "/money"
@@ -88,15 +93,35 @@ async def test_as_many_looks_must_agree_as_the_settings_say(it, looks):
     assert it.state("m") == "pending"
 
 
+def correct(it, amount):
+    """The account's balance is changed by hand, and no deal says so."""
+    account = it.books.accounts.get(it.account_id("a/1"))
+    account.balance += amount
+    account.json = None
+
+
 async def test_a_look_that_proves_nothing_starts_the_count_again(it):
     replica = await it.unknown(looks=2)
     await it.look(replica)
     assert it.intent("m")["looks"] == 1
-    it.sandbox.faults.set({"kind": "error_before", "path": HISTORY, "times": 1})
+    correct(it, 5)
     await it.look(replica)
     assert it.intent("m")["looks"] == -1
+    correct(it, -5)
     await it.look(replica)
     assert (it.state("m"), it.intent("m")["looks"]) == ("unknown", 1)
+
+
+async def test_a_look_that_failed_counts_neither_for_nor_against(it):
+    replica = await it.unknown(looks=2)
+    await it.look(replica)
+    it.sandbox.faults.set({"kind": "error_before", "path": HISTORY})
+    await it.look(replica, 9)
+    assert (it.state("m"), it.intent("m")["looks"]) == ("unknown", 1)
+    assert it.reason("m").startswith("the look failed: ")
+    it.sandbox.faults.clear()
+    await it.look(replica)
+    assert it.state("m") == "pending"
 
 
 async def test_without_a_reference_ever_read_back_absent_is_left_to_a_person(it):
@@ -134,7 +159,7 @@ async def test_a_balance_that_is_not_the_sum_of_the_deals_proves_nothing(it, mov
 
 @pytest.mark.parametrize("kind", [("credit", "in"), ("credit", "out")])
 async def test_a_credit_that_no_list_shows_is_seen_in_the_accounts_own_credit(it, kind, monkeypatch):
-    monkeypatch.setattr("counterfoil.platforms.omtrader.pushes.OVERLAP", 0)
+    monkeypatch.setattr("counterfoil.platforms.omtrader.probes.OVERLAP", 0)
     await it.mirror("deals")
     replica = await it.unknown("drop_after", kind)
     hidden = (it.effects("m")[0].id,)
@@ -201,6 +226,54 @@ async def test_an_account_that_is_gone_proves_nothing(it):
     assert len(it.writes(MONEY)) == 1
 
 
+async def test_pauses_that_the_platform_asked_for_are_not_taken_for_attempts_that_were_absent(it):
+    it.crm.call("deposit", "m", "a/1", "7.25")
+    replica = it.replica()
+    for fault, times in (("rate_limited", 5), ("drop_before", 1)):
+        it.sandbox.faults.set({"kind": fault, "path": MONEY})
+        for _ in range(times):
+            it.hurry()
+            await replica.turn()
+    assert (it.state("m"), it.intent("m")["attempts"]) == ("unknown", 6)
+    it.sandbox.faults.clear()
+    await it.look(replica, 2)
+    assert (it.state("m"), it.intent("m")["resends"]) == ("pending", 1)
+    await it.until_quiet(replica)
+    assert (it.state("m"), len(it.effects("m"))) == ("confirmed", 1)
+
+
+async def test_what_was_sent_before_any_deal_was_mirrored_is_not_looked_for_in_a_long_list(it):
+    replica = await it.unknown()
+    it.owner.rows("UPDATE counterfoil.intents SET fence = '{\"deal\": 0}' WHERE reference = 'm'")
+    it.owner.rows("UPDATE mirror.deals SET id = id + 10000")
+    it.sandbox.requests.clear()
+    await it.look(replica)
+    assert it.state("m") == "unknown"
+    assert it.reason("m").startswith("no deals were mirrored when it was sent")
+    assert [entry.path for entry in it.sandbox.requests] == []
+    await it.look(replica, 6)
+    assert (it.state("m"), len(it.writes(MONEY))) == ("parked", 0)
+
+
+@pytest.mark.parametrize("state", ["pending", "unknown"])
+async def test_a_time_that_lies_days_ahead_was_written_before_the_clock_was_set_back(it, state):
+    replica = it.replica()
+    if state == "unknown":
+        replica = await it.unknown("drop_after")
+    else:
+        it.crm.call("deposit", "m", "a/1", "7.25")
+    it.owner.rows("UPDATE counterfoil.intents SET due_at = clock_timestamp() + interval '3 days' WHERE reference = 'm'")
+    await replica.turn()
+    assert (it.state("m"), len(it.effects("m"))) == ("confirmed", 1)
+
+
+async def test_a_time_that_lies_an_hour_ahead_is_waited_for(it):
+    it.crm.call("deposit", "m", "a/1", "7.25")
+    it.owner.rows("UPDATE counterfoil.intents SET due_at = clock_timestamp() + interval '1 h' WHERE reference = 'm'")
+    await it.replica().turn()
+    assert (it.state("m"), it.writes()) == ("pending", [])
+
+
 async def test_what_was_absent_five_times_is_left_to_a_person(it):
     replica = await it.unknown()
     it.sandbox.faults.set({"kind": "drop_before", "path": MONEY})
@@ -211,6 +284,18 @@ async def test_what_was_absent_five_times_is_left_to_a_person(it):
     assert it.state("m") == "parked"
     assert it.reason("m").startswith("sent 5 times, and proven absent by 2 looks each time")
     assert len(it.writes(MONEY)) == 5
+
+
+async def test_what_arrived_before_a_person_let_it_be_tried_again_is_found_and_not_sent_again(it):
+    replica = await it.unknown()
+    it.owner.rows("UPDATE counterfoil.intents SET resends = 4 WHERE reference = 'm'")
+    await it.look(replica, 2)
+    assert it.state("m") == "parked"
+    it.fund(it.account_id("a/1"), "7.25", comment=idempotency_reference("m"))
+    because = Because(reason="not in the books", person="ada")
+    await decisions.retry(replica.engine, "m", because, even_though_unproven=True)
+    await it.until_quiet(replica)
+    assert (it.state("m"), len(it.effects("m"))) == ("confirmed", 1)
 
 
 # --- wrong -----------------------------------------------------------------------------------------------------------
@@ -293,6 +378,37 @@ async def test_an_answer_that_speaks_of_another_of_our_operations_confirms_nothi
     assert it.state("m") == "unknown"
     assert it.reason("m") == "the answer speaks of another reference of ours"
     assert it.crm.state("payouts", "m") == "blocked"
+
+
+async def test_an_answer_that_names_the_record_of_another_operation_confirms_nothing(it):
+    replica = it.replica()
+    it.crm.call("withdraw", "first", "a/1", "7.25")
+    await replica.turn()
+    (first,) = it.effects("first")
+    it.crm.call("withdraw", "m", "a/1", "7.25")
+    row = {"id": first.id, "account_id": first.account_id, "profit": -7.25, "comment": ""}
+    it.strike("wrong_shape", value=json.dumps(row))
+    await replica.turn()
+    assert it.state("m") == "parked"
+    assert it.reason("m") == f"the platform's record {first.id} belongs to another reference of ours"
+    assert it.evidence("m") == {"record": first.id}
+    assert it.crm.state("payouts", "m") == "blocked"
+
+
+async def test_a_proof_for_another_field_says_nothing_about_this_one(it):
+    replica = await it.unknown(form=MoneyForm(reference_field="memo"))
+    assert it.owner.value("SELECT reference_field FROM counterfoil.platform_state") == "comment"
+    await it.look(replica, 3)
+    assert (it.state("m"), len(it.writes(MONEY))) == ("parked", 1)
+    assert "no reference of ours was ever read back" in it.reason("m")
+
+
+async def test_a_reference_read_back_from_another_field_proves_nothing_of_ours(it):
+    it.owner.rows("UPDATE counterfoil.platform_state SET reference_proven_at = NULL")
+    books = MirroredBooks(it.replica().engine, "live", "memo")
+    await books.note_readable()
+    assert await books.references_are_readable() is False
+    assert it.owner.value("SELECT reference_proven_at FROM counterfoil.platform_state") is None
 
 
 async def test_a_reference_in_another_field_is_looked_for_there(it):

@@ -13,9 +13,10 @@ from psycopg import conninfo
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.sandbox import Sandbox, SandboxOptions
+from counterfoil.store import decisions, identity
 from counterfoil.store import engine as engines
-from counterfoil.store import identity
 from counterfoil.store.bindings import NameBinding, unbind
+from counterfoil.store.decisions import Because
 from counterfoil.store.embedded import EmbeddedPostgres
 from counterfoil.store.sessions import PrivateVault
 from support.boundary import Crm, Owner
@@ -60,16 +61,18 @@ async def restored(server, url: str, live_on) -> AsyncIterator[Restored]:
             await live_on(world)
             await world.replica.close()
             world.move_to(copy)
-            yield world
-            await world.replica.close()
-            it.crm.connection.close()
-            it.owner.connection.close()
+            try:
+                yield world
+            finally:
+                await world.replica.close()
+                it.crm.connection.close()
+                it.owner.connection.close()
 
 
-async def accept(world: Restored) -> None:
+async def accept(world: Restored, *, payouts_checked: bool = False) -> None:
     database = engines.create(world.it.url)
     try:
-        await identity.accept(database)
+        await identity.accept(database, payouts_checked=payouts_checked)
     finally:
         await database.dispose()
 
@@ -157,8 +160,110 @@ async def test_no_payout_leaves_while_a_restored_database_is_held(postgres_serve
         await world.replica.turn()
         with world.it.crm.expect_refused("CF003"):
             world.it.crm.call("release_payout", "w5")
-        await accept(world)
+        await accept(world, payouts_checked=True)
         assert world.it.crm.call("release_payout", "w5")[0] == 2
+
+
+async def held_with_a_payout(world: Restored) -> None:
+    """In the copy a payout may be released; nobody knows what the bank was told in the life that it forgot."""
+    world.it.payout("w5", "p1/1", 2)
+    await world.replica.turn()
+    assert world.it.owner.value("SELECT counterfoil.is_held()") is True
+
+
+async def test_nobody_agrees_to_a_restored_database_before_its_payouts_were_compared_with_the_bank(
+    postgres_server, database_url
+):
+    async with restored(postgres_server, database_url, deposit_and_confirm) as world:
+        await held_with_a_payout(world)
+        with pytest.raises(ConfigurationError, match=r"1 payouts may have been paid .*\(w5\).*--payouts-checked"):
+            await accept(world)
+        assert world.it.owner.value("SELECT counterfoil.is_held()") is True
+        with world.it.crm.expect_refused("CF003"):
+            world.it.crm.call("release_payout", "w5")
+        await accept(world, payouts_checked=True)
+        assert world.it.owner.value("SELECT counterfoil.is_held()") is False
+
+
+async def test_a_payout_that_the_bank_had_paid_and_that_was_failed_holds_up_no_agreement(postgres_server, database_url):
+    async with restored(postgres_server, database_url, deposit_and_confirm) as world:
+        await held_with_a_payout(world)
+        world.it.crm.call("fail_payout", "w5", "paid before the restore")
+        world.it.owner.rows("UPDATE counterfoil.intents SET probed_at = now() WHERE reference = 'w5/refund'")
+        await accept(world)
+        assert world.it.owner.value("SELECT counterfoil.is_held()") is False
+
+
+# --- references that were never read back ------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def unreadable(server, url: str, live_on) -> AsyncIterator[Restored]:
+    """A restored database that a person agreed to, on a platform from which no reference of ours was ever read back."""
+    async with restored(server, url, live_on) as world:
+        world.it.owner.rows("UPDATE counterfoil.platform_state SET reference_proven_at = NULL")
+        world.it.owner.rows("DELETE FROM mirror.transactions")
+        await world.replica.turn()
+        await accept(world)
+        world.it.owner.rows("UPDATE counterfoil.platform_state SET reference_proven_at = NULL")
+        world.it.sandbox.requests.clear()
+        yield world
+
+
+async def without_comments(world: Restored) -> None:
+    world.it.sandbox.faults.set({"kind": "comment_cut", "length": 0})
+    world.it.crm.call("deposit", "d1", "p1/1", 7)
+    await world.it.until_quiet(world.replica)
+    assert world.it.state("d1") == "confirmed"
+
+
+async def test_money_that_may_have_moved_where_references_cannot_be_read_is_left_to_a_person(
+    postgres_server, database_url
+):
+    async with unreadable(postgres_server, database_url, without_comments) as world:
+        balance = world.it.books.accounts.get(world.it.account_id("p1/1")).balance
+        world.it.crm.call("deposit", "d1", "p1/1", 7)
+        await world.it.until_quiet(world.replica)
+        assert (world.it.state("d1"), world.it.writes()) == ("parked", [])
+        assert "no reference of ours was ever read back" in world.it.reason("d1")
+        assert world.it.books.accounts.get(world.it.account_id("p1/1")).balance == balance
+
+
+async def test_even_money_of_another_amount_is_left_to_a_person_where_references_cannot_be_read(
+    postgres_server, database_url
+):
+    async with unreadable(postgres_server, database_url, deposit_and_confirm) as world:
+        world.it.crm.call("deposit", "d9", "p1/1", 9)
+        await world.it.until_quiet(world.replica)
+        assert (world.it.state("d9"), world.it.writes()) == ("parked", [])
+
+
+async def answered_for(world: Restored, reference: str) -> None:
+    """A person lets it be sent although nothing is proven."""
+    because = Because(reason="seen on the platform", person="ada")
+    with pytest.raises(ConfigurationError, match="--even-though-unproven"):
+        await decisions.retry(world.replica.engine, reference, because)
+    await decisions.retry(world.replica.engine, reference, because, even_though_unproven=True)
+
+
+async def test_a_person_may_have_it_sent_although_nothing_is_proven_and_it_is_sent_once(postgres_server, database_url):
+    async with unreadable(postgres_server, database_url, deposit_and_confirm) as world:
+        world.it.crm.call("deposit", "d9", "p1/1", 9)
+        await world.it.until_quiet(world.replica)
+        await answered_for(world, "d9")
+        await world.it.until_quiet(world.replica)
+        assert (world.it.state("d9"), len(world.it.effects("d9")), len(world.it.writes())) == ("confirmed", 1, 1)
+        assert world.it.intent("d9")["waived"] is False
+
+
+async def test_a_person_answers_for_one_attempt_and_not_for_the_next(postgres_server, database_url):
+    async with unreadable(postgres_server, database_url, deposit_and_confirm) as world:
+        world.it.crm.call("deposit", "d9", "p1/1", 9)
+        await world.it.until_quiet(world.replica)
+        await answered_for(world, "d9")
+        world.it.sandbox.faults.set({"kind": "drop_before", "path": "/money"})
+        await world.it.until_quiet(world.replica)
+        assert (world.it.state("d9"), len(world.it.writes())) == ("parked", 1)
 
 
 async def test_the_same_database_is_never_held(database_url):
@@ -189,8 +294,19 @@ def test_a_dump_put_back_in_place_and_a_new_timeline_are_another_database(tmp_pa
         _own_like(data / "recovery.signal", data)
         with (data / "postgresql.auto.conf").open("a") as settings:
             settings.write("\nrestore_command = 'false'\n")
-        with EmbeddedPostgres.start(place, durable=False) as server, psycopg.connect(server.url) as connection:
+        with (
+            EmbeddedPostgres.start(place, durable=False) as server,
+            psycopg.connect(server.url, autocommit=True) as connection,
+        ):
+            _until_recovered(connection)
             assert connection.execute("SELECT counterfoil.is_held()").fetchone() == (True,)
+
+
+def _until_recovered(connection: psycopg.Connection) -> None:
+    for _ in range(200):
+        if connection.execute("SELECT pg_is_in_recovery() FROM pg_sleep(0.05)").fetchone() == (False,):
+            return
+    raise AssertionError("the server never came out of recovery")
 
 
 def _data_directory(place: Path) -> Path:

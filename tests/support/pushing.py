@@ -288,7 +288,10 @@ class PushBench:
         self.crm.call(kind[0], "m", "a/1", amount, *kind[1:])
         faults = fault if isinstance(fault, list) else [{"kind": fault}]
         self.sandbox.faults.set([{"path": "/money", "times": 1, **each} for each in faults])
+        # With one place no look follows the attempt within the same turn.
+        places, replica.pusher.places = replica.pusher.places, 1
         await replica.turn()
+        replica.pusher.places = places
         assert self.state("m") == "unknown"
         self.sandbox.faults.clear()
         return replica

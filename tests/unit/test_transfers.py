@@ -142,7 +142,9 @@ def test_an_amount_that_cannot_be_told_is_none(fields):
     assert FORM.signed(fields) is None
 
 
-@pytest.mark.parametrize("more", [{}, {"direction": None}, {"direction": "1"}, {"direction": 7}, {"direction": 0, "side": 9}])
+@pytest.mark.parametrize(
+    "more", [{}, {"direction": None}, {"direction": "1"}, {"direction": 7}, {"direction": 0, "side": 9}]
+)
 def test_an_unsigned_amount_without_a_known_direction_has_no_sign(more):
     assert FORM.signed({"amount": Decimal("7.25"), **more}) is None
 
@@ -246,7 +248,9 @@ def test_what_is_no_number_is_none(value):
     assert number(value) is None
 
 
-@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity", "1e999999999", "-1e40", "1e-40", "1e-999999999"])
+@pytest.mark.parametrize(
+    "value", ["NaN", "sNaN", "Infinity", "-Infinity", "1e999999999", "-1e40", "1e-40", "1e-999999999"]
+)
 def test_a_number_that_no_books_hold_is_none(value):
     assert number(Decimal(value)) is None
 

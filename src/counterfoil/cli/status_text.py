@@ -79,6 +79,8 @@ def _concern(item: Waiting) -> str:
     match item.why:
         case "lapsed":
             return f"{what}: sent, its worker ended, and no daemon takes it over: is counterfoil run at work?"
+        case "unknown":
+            return f"{what}: nobody knows what became of it, and nobody looks: the platform is not written to by these settings"
         case "idle":
             why = printable(item.reason) if item.reason else "is counterfoil run at work, and rate_limit high enough?"
             return f"{what}: nobody takes it up: {why}"

@@ -114,12 +114,11 @@ class Attempts:
 
     async def _prepared(self, held: Held, wish: Wish) -> Result:
         """Look first, note the fence, and only then send: before the fence is committed no byte may leave."""
-        if held.kind in MONEY and not await self.books.references_are_readable():
+        if held.kind in MONEY and not held.waived and not await self.books.references_are_readable():
             # Whatever such a look does not find may be there all the same.
             reason = "it may have been sent before, and no reference of ours was ever read back from this platform"
             return Result(state=State.PARKED, reason=reason, evidence={"finding": "unclear", "reason": reason})
-        async with keeping(self.queue, held):
-            prepared: Prepared = await self.writer.prepare(wish, self.books)
+        prepared = await self._looked(held, wish)
         match prepared:
             case Found(record_id=record_id, facts=facts):
                 return Result(
@@ -137,6 +136,16 @@ class Attempts:
                 return self._result(held, await self.writer.send(wish, deadline=self._deadline(since)))
             case _:
                 assert_never(prepared)
+
+    async def _looked(self, held: Held, wish: Wish) -> Prepared:
+        """The look before; what it leaves open a person has answered for where the desk said so."""
+        try:
+            async with keeping(self.queue, held):
+                return await self.writer.prepare(wish, self.books)
+        except TransientError:
+            if not held.waived:
+                raise
+            return Fence()
 
     def _result(self, held: Held, outcome: Outcome) -> Result:
         match outcome:

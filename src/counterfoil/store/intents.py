@@ -39,6 +39,7 @@ class Held:
     failures: int
     looks: int
     probe_first: bool
+    waived: bool
     launched: bool
     age: float | None
     fence: Mapping[str, object]
@@ -78,7 +79,7 @@ _DUE = "i.due_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval 
 # Oldest first, and nothing that stands behind another of its lane. Rows that somebody has locked are being decided on.
 _CLAIM = sa.text(f"""
     WITH ready AS (
-        SELECT i.id, NOT i.waived AND (i.probe_first OR {_DOUBTFUL} OR i.kind = 'account' AND i.launched_at IS NOT NULL) AS doubtful
+        SELECT i.id, i.probe_first OR {_DOUBTFUL} OR i.kind = 'account' AND i.launched_at IS NOT NULL AS doubtful
         FROM counterfoil.intents i
         WHERE i.platform = :platform AND i.state = 'pending' AND {_DUE}
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state IN {_OPEN}
@@ -88,7 +89,7 @@ _CLAIM = sa.text(f"""
                     AND (m.state IN {_UNSETTLED} OR m.state = 'pending' AND m.id < i.id)))
             AND (i.amount IS NULL OR NOT EXISTS (SELECT FROM counterfoil.intents u
                 WHERE u.lane = 'update ' || i.account_reference
-                    AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND u.due_at <= clock_timestamp())))
+                    AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND {_DUE.replace("i.", "u.")})))
             AND NOT (SELECT counterfoil.is_held())
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = :platform AND s.paused IS NOT NULL)
         ORDER BY i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
@@ -126,7 +127,7 @@ _CLAIM_DOUBTED = sa.text(f"""
 # Read after the rows are ours: what changed until the claim counts.
 _DETAILS = sa.text("""
     SELECT i.id, i.lease_token AS token, i.kind, i.state, i.reference, i.platform, i.attempts AS attempt, i.resends, i.failures, i.looks,
-        i.probe_first, i.launched_at IS NOT NULL AS launched,
+        i.probe_first, i.waived, i.launched_at IS NOT NULL AS launched,
         extract(epoch FROM clock_timestamp() - i.deadline_at)::float8 AS age, coalesce(i.fence, '{}') AS fence, i.wish, i.amount,
         i.idempotency_reference, i.registrant_id, r.profile, r.client_id, i.account_reference, a.account_id,
         coalesce(a.wish, '{}') AS account_wish, a.username, counterfoil.digits_of(a) AS digits, p.account_defaults,

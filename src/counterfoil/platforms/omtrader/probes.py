@@ -100,10 +100,12 @@ class Probes:
             return Unclear("no deals were mirrored when it was sent, so that nobody knows behind which one to look")
         floor = max(min(highest, _deal(fence, highest)) - OVERLAP, 0)
         before = await self._looks.account(account_id)
+        if before is None:
+            return Unclear(f"account {account_id} does not exist on the platform")
         history = await self._looks.transactions(account_id)
         deals = await self._looks.deals(floor)
         after = await self._looks.account(account_id)
-        if before is None or after is None:
+        if after is None:
             return Unclear(f"account {account_id} does not exist on the platform")
         evidence: dict[str, object] = {"transactions_read": len(history), "deals_above": floor}
         ours = [[row for row in rows if self._form.carries(row, wish)] for rows in (history, deals)]

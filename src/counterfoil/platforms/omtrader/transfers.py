@@ -82,7 +82,7 @@ class MoneyForm:
         profit, amount = number(row.get("profit")), number(row.get(self.amount_field))
         if profit:
             return profit
-        if amount is None:
+        if amount is None or (profit is None and row.get("profit") is not None):
             return profit
         signs = {
             -1 if name in ("withdraw", "credit_out") else 1
