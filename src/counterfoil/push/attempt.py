@@ -142,8 +142,10 @@ class Attempts:
         try:
             async with keeping(self.queue, held):
                 return await self.writer.prepare(wish, self.books)
+        except PausedError:
+            raise
         except TransientError:
-            if not held.waived:
+            if not (held.waived and held.kind in MONEY):
                 raise
             return Fence()
 
