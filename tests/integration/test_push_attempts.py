@@ -257,7 +257,7 @@ async def test_an_answer_that_proves_nothing_leaves_it_unknown_until_it_is_found
 
 
 async def test_a_request_that_arrives_after_we_gave_up_is_found_and_not_repeated(it):
-    it.strike("delay", seconds=0.6)
+    it.strike("delay", seconds=1.8)
     replica = await attempt(it)
     assert it.state("m") == "unknown"
     assert it.effects("m") == []

@@ -32,7 +32,7 @@ from support.budget import FreeBudget
 KEY = Fernet.generate_key().decode()
 GROUP = 79
 MIRRORED = ("groups", "symbols", "clients", "accounts", "deals", "transactions")
-LEASE, TIMEOUT, SETTLE = 4.0, 0.4, 900.0
+LEASE, TIMEOUT, SETTLE = 5.0, 1.0, 900.0
 # Turns until everything must have come to rest.
 MOST_TURNS = 60
 PATIENCE = 20.0

@@ -100,13 +100,13 @@ class World:
     # --- processes ------------------------------------------------------------------------------------------------
 
     async def start_daemon(self) -> None:
-        log = (self.directory / "log").open("ab")
-        self.daemons.append(
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "counterfoil", "run", "-c", str(self.directory / "settings.yaml"),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=log,
-            )
-        )  # fmt: skip
+        with (self.directory / "log").open("ab") as log:
+            self.daemons.append(
+                await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "counterfoil", "run", "-c", str(self.directory / "settings.yaml"),
+                    stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=log,
+                )
+            )  # fmt: skip
 
     async def kill_daemons(self) -> None:
         """One after another, at random moments, each replaced at once."""
