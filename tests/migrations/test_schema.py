@@ -99,7 +99,8 @@ def test_down_and_up_again_gives_the_same_schema(database_url):
     before = facts(database_url, FACTS) | facts(database_url, MORE)
     migrations.run(database_url, lambda config: command.downgrade(config, "base"))
     left = facts(
-        database_url, "SELECT relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm')"
+        database_url,
+        "SELECT relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm')",
     )
     assert left == {("alembic_version",), ("alembic_version_pkc",)}
     assert migrations.upgrade(database_url) == (None, migrations.head())

@@ -1,0 +1,50 @@
+"""From the first revision, which knew only the mirror, to the one with the write path."""
+
+import psycopg
+import pytest
+from alembic import command
+
+from counterfoil.domain.errors import ConfigurationError
+from counterfoil.store import migrations
+
+CLIENT = """
+    INSERT INTO mirror.clients (platform, id, external_id, first_seen_at, changed_at, version)
+    VALUES ('live', 7, 'r-1', now(), now(), nextval('mirror.version'))
+"""
+
+
+@pytest.fixture
+def mirror_only(empty_database_url) -> str:
+    migrations.run(empty_database_url, lambda config: command.upgrade(config, "0001"))
+    return empty_database_url
+
+
+def test_rows_of_the_mirror_survive_and_the_boundary_is_there(mirror_only):
+    with psycopg.connect(mirror_only) as connection:
+        connection.execute(CLIENT)
+    assert migrations.upgrade(mirror_only) == ("0001", migrations.head())
+    with psycopg.connect(mirror_only) as connection:
+        assert connection.execute("SELECT id, external_id FROM mirror.clients").fetchall() == [(7, "r-1")]
+        assert connection.execute("SELECT count(*) FROM crm.operations").fetchall() == [(0,)]
+        assert connection.execute("SELECT count(*) > 100 FROM counterfoil.transition_rule").fetchall() == [(True,)]
+
+
+def test_a_schema_crm_of_somebody_else_is_not_touched(mirror_only):
+    with psycopg.connect(mirror_only) as connection:
+        connection.execute("CREATE SCHEMA crm")
+    with pytest.raises(ConfigurationError, match="schema crm exists in this database but Counterfoil did not make it"):
+        migrations.upgrade(mirror_only)
+    with psycopg.connect(mirror_only) as connection:
+        assert connection.execute("SELECT version_num FROM counterfoil.alembic_version").fetchall() == [("0001",)]
+
+
+def test_the_way_back_leaves_the_mirror_and_nothing_of_the_write_path(mirror_only):
+    migrations.upgrade(mirror_only)
+    migrations.run(mirror_only, lambda config: command.downgrade(config, "0001"))
+    with psycopg.connect(mirror_only) as connection:
+        left = connection.execute(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'counterfoil'::regnamespace"
+        ).fetchall()
+        assert left == [("take_token",)]
+        assert connection.execute("SELECT to_regclass('counterfoil.intents')").fetchall() == [(None,)]
+        assert connection.execute("SELECT to_regclass('mirror.clients') IS NOT NULL").fetchall() == [(True,)]
