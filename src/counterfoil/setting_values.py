@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from counterfoil.domain.fields import FIELDS
 from counterfoil.domain.records import TABLES
 
 MASK = "********"
@@ -24,12 +25,8 @@ LONGEST_LEASE = timedelta(minutes=10)
 SHORTEST_SETTLE, LONGEST_SETTLE = timedelta(seconds=1), timedelta(hours=24)
 LONGEST_USERNAME = 40
 
-_READ_ONLY = (
-    *("kyc_status", "external_id", "user_id", "accounts", "manager_id", "approved_by", "approval_date"),
-    *("created_at", "created_by", "updated_at", "updated_by"),
-)
-CLIENT_FIELDS = tuple(name for name in TABLES["clients"].column_names if name not in _READ_ONLY)
-"""The fields of a client that may be written: neither the platform's own nor those that say what it has approved."""
+CLIENT_FIELDS = tuple(dict.fromkeys(f.name for f in FIELDS if f.entity == "client" and f.updatable))
+"""The fields of a client that may be changed: neither the platform's own nor those that say what it has approved."""
 
 DURATION_PATTERN = r"^[1-9][0-9]{0,9}(ms|s|m|h)$"
 _FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -248,7 +245,7 @@ def _names(value: object) -> object:
 
 
 def _client_field(value: str) -> str:
-    if value in _READ_ONLY:
+    if value in TABLES["clients"].column_names and value not in CLIENT_FIELDS:
         raise wrong("is not the CRM's to write; remove it")
     if value not in CLIENT_FIELDS:
         close = difflib.get_close_matches(value, CLIENT_FIELDS, n=1)

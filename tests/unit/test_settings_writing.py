@@ -214,7 +214,7 @@ def test_passwords_may_be_as_short_and_as_long_as_the_limits_say(load, length):
 
 READ_ONLY = (
     *("kyc_status", "external_id", "user_id", "accounts", "created_at", "created_by", "updated_at", "updated_by"),
-    *("approved_by", "approval_date", "manager_id"),
+    *("approved_by", "approval_date", "close_date", "manager_id"),
 )
 
 
