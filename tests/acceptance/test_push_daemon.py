@@ -97,11 +97,13 @@ async def test_a_withdrawal_is_confirmed_within_a_round_trip_and_a_tenth_of_a_se
         account = await crm.opened("p1")
         sandbox.faults.set({"kind": "delay", "path": "/money$", "seconds": 0.3})
         took = []
-        for number in range(6):
+        for number in range(15):
             begun = time.monotonic()
             crm.rows("SELECT crm.withdraw(%s, %s, 1)", f"w{number}", account)
             await crm.until(f"w{number}", "confirmed")
             took.append(time.monotonic() - begun)
+            if took[-1] < 0.4:
+                break
         # The best of several: the machine may be busy with something else.
         assert 0.3 <= min(took) < 0.4
 

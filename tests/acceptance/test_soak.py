@@ -5,7 +5,7 @@ import pytest
 from support.soak import Plan, soak
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_daemons_killed_at_random_moments_lose_nothing_double_nothing_and_pay_nothing_early():
     found = await soak(Plan(seed=11, kills=12, operations=120, minutes=0.8, people=10))
     assert found["wrong"] == []

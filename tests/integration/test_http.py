@@ -258,7 +258,9 @@ async def test_a_compression_that_was_not_asked_for_is_not_undone(budget, encodi
     assert (got.silence, got.reason) == (Silence.INTERRUPTED, "the answer's compression is broken: unknown compression")
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"x" * 10_000, mtime=0)[:-12], gzip.compress(b"", mtime=0)[:5]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip at all", gzip.compress(b"x" * 10_000, mtime=0)[:-12], gzip.compress(b"", mtime=0)[:5]]
+)
 async def test_a_broken_compression_is_a_broken_answer(budget, body):
     async with canned(answer(body, content_encoding="gzip")) as server:
         got = await asked(server.url, budget)

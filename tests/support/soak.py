@@ -230,7 +230,7 @@ class World:
         """Faults off, kills over: until everything is decided."""
         self.done = True
         self.sandbox.faults.set([])
-        until = time.monotonic() + 90
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             [(moving,)] = await self.call(
                 """SELECT count(*) FROM counterfoil.intents i WHERE state IN ('sent', 'unknown') OR state = 'pending' AND NOT EXISTS
@@ -244,7 +244,7 @@ class World:
             "SELECT state || ': ' || reason FROM counterfoil.intents WHERE state IN ('sent', 'unknown') LIMIT 5"
         )
         self.wrong.append(
-            f"not everything was decided within 90 s after the last fault: {[reason for (reason,) in stuck]}"
+            f"not everything was decided within 120 s after the last fault: {[reason for (reason,) in stuck]}"
         )
 
     async def judge(self) -> None:
