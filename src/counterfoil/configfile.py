@@ -18,7 +18,8 @@ from counterfoil.domain.errors import ConfigurationError
 KeyPath: TypeAlias = tuple[str, ...]
 
 PREFIX = "COUNTERFOIL_"
-_OTHER_PREFIXES = ("COUNTERFOIL_TEST_", "COUNTERFOIL_DEMO_")  # of the test suite and of `counterfoil demo`
+# Of the test suite, of `counterfoil demo`, and where the embedded PostgreSQL finds its binaries.
+_OTHER_PREFIXES = ("COUNTERFOIL_TEST_", "COUNTERFOIL_DEMO_", "COUNTERFOIL_POSTGRES_BIN")
 _MAX_BYTES = 256 * 1024
 _MAX_NODES = 10_000  # aliases multiply: a few hundred bytes can stand for billions of values
 _MAX_DEPTH = 32  # an alias may contain itself

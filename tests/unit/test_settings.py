@@ -198,8 +198,9 @@ def test_the_command_line_beats_the_environment(load, monkeypatch):
     assert loaded.log.level == "info"
 
 
-def test_variables_of_the_tests_and_of_the_demo_are_no_settings(load, monkeypatch):
+def test_variables_of_the_tests_the_demo_and_the_embedded_server_are_no_settings(load, monkeypatch):
     monkeypatch.setenv("COUNTERFOIL_TEST_DATABASE_URL", "x")
+    monkeypatch.setenv("COUNTERFOIL_POSTGRES_BIN", "x")
     monkeypatch.setenv("COUNTERFOIL_DEMO_TICK", "x")
 
     assert load().database.url == "embedded"
