@@ -75,13 +75,13 @@ _DOUBTFUL = """(
             WHERE a.reference = i.account_reference)))
 )"""
 # A time that lies further ahead than anything sets was written before the clock was set back.
-_DUE = "i.due_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 h'"
+_IS_DUE = "NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 h'"
 # Oldest first, and nothing that stands behind another of its lane. Rows that somebody has locked are being decided on.
 _CLAIM = sa.text(f"""
     WITH ready AS (
         SELECT i.id, i.probe_first OR {_DOUBTFUL} OR i.kind = 'account' AND i.launched_at IS NOT NULL AS doubtful
         FROM counterfoil.intents i
-        WHERE i.platform = :platform AND i.state = 'pending' AND {_DUE}
+        WHERE i.platform = :platform AND i.state = 'pending' AND i.due_at {_IS_DUE}
             AND NOT EXISTS (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state IN {_OPEN}
                 AND b.id <> i.id AND (b.id < i.id OR b.state <> 'pending'))
             AND (i.kind NOT IN ('update_account', 'reset_password') OR NOT EXISTS (SELECT FROM counterfoil.intents m
@@ -89,7 +89,7 @@ _CLAIM = sa.text(f"""
                     AND (m.state IN {_UNSETTLED} OR m.state = 'pending' AND m.id < i.id)))
             AND (i.amount IS NULL OR NOT EXISTS (SELECT FROM counterfoil.intents u
                 WHERE u.lane = 'update ' || i.account_reference
-                    AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND {_DUE.replace("i.", "u.")})))
+                    AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND u.due_at {_IS_DUE})))
             AND NOT (SELECT counterfoil.is_held())
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = :platform AND s.paused IS NOT NULL)
         ORDER BY i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
@@ -105,7 +105,7 @@ _CLAIM = sa.text(f"""
 _CLAIM_LOOK = sa.text(f"""
     WITH due AS (
         SELECT i.id FROM counterfoil.intents i
-        WHERE i.platform = :platform AND i.state = 'unknown' AND {_DUE}
+        WHERE i.platform = :platform AND i.state = 'unknown' AND i.due_at {_IS_DUE}
             AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
         ORDER BY i.due_at LIMIT :limit FOR NO KEY UPDATE OF i SKIP LOCKED
     )
@@ -117,7 +117,7 @@ _CLAIM_DOUBTED = sa.text(f"""
     WITH due AS (
         SELECT i.id FROM counterfoil.intents i
         WHERE i.platform = :platform AND i.state = 'pending' AND i.probe_first AND i.amount IS NOT NULL
-            AND i.probed_at IS NULL AND {_DUE}
+            AND i.probed_at IS NULL AND i.due_at {_IS_DUE}
             AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
         ORDER BY i.id LIMIT :limit FOR NO KEY UPDATE OF i SKIP LOCKED
     )
