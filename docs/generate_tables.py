@@ -54,9 +54,10 @@ def section(table: Table) -> str:
 
 def spelling(table: Table, name: str) -> str:
     """What the platform calls the column, where that differs."""
-    wire = next(column.wire for column in table.columns if column.name == name)
+    column = next(column for column in table.columns if column.name == name)
+    wire = column.wire
     if wire is None:
-        return "; computed"
+        return "" if column.comment.startswith("cTrader: ") else "; computed"
     return "" if wire == name else f"; sent as `{wire}`"
 
 

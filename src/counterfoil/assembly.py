@@ -8,17 +8,25 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.platform_settings import MoneySettings, OMTraderSettings
+from counterfoil.ctrader_settings import CTraderSettings
+from counterfoil.platform_settings import MoneySettings, OMTraderSettings, PlatformSettings
 from counterfoil.platforms.base import Vault
-from counterfoil.platforms.omtrader.client import Connection, OMTrader
+from counterfoil.platforms.ctrader import client as ctrader
+from counterfoil.platforms.ctrader.client import CTrader
+from counterfoil.platforms.ctrader.pushes import CTraderWriter, House
+from counterfoil.platforms.ctrader.session import Credentials
+from counterfoil.platforms.omtrader import client as omtrader
+from counterfoil.platforms.omtrader.client import OMTrader
 from counterfoil.platforms.omtrader.transfers import MoneyForm, Movement
-from counterfoil.pull.puller import Puller
+from counterfoil.platforms.writing import Writer
+from counterfoil.pull.puller import CTRADER, OMTRADER, Puller
 from counterfoil.pull.run import Pace
 from counterfoil.push.attempt import Attempts
 from counterfoil.push.pusher import Pusher
 from counterfoil.push.resolve import Looks, Patience
 from counterfoil.settings import DatabaseSettings, Settings
 from counterfoil.store import publishing
+from counterfoil.store.allowance import HourlyAllowance
 from counterfoil.store.bindings import NameBinding
 from counterfoil.store.budget import Limits, SharedBudget
 from counterfoil.store.embedded import EmbeddedPostgres, running
@@ -58,13 +66,16 @@ def database(settings: DatabaseSettings, *, join: bool = False) -> Iterator[str]
         yield server.url
 
 
+Client = OMTrader | CTrader
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """One platform at work."""
 
     name: str
-    settings: OMTraderSettings
-    client: OMTrader
+    settings: PlatformSettings
+    client: Client
     puller: Puller
     pusher: Pusher | None
     """None: this platform is only mirrored."""
@@ -77,40 +88,66 @@ class Platform:
 def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
     """A platform as configured; nothing is sent yet."""
     own = settings.platforms[name]
-    limit = own.rate_limit
-    timeout = own.timeout.total_seconds()
-    limits = Limits(
-        per_second=limit.per_second, burst=limit.burst, concurrent=limit.concurrent, hold=timeout + HOLD_MARGIN
-    )
-    client = OMTrader(
-        Connection(
-            base_url=own.base_url,
-            username=own.username,
-            password=own.password.get_secret_value(),
-            timeout=timeout,
-            ca_file=own.ca_file,
-            deals_path=own.deals_path,
-        ),
-        SharedBudget(engine, name, limits),
-        _vault(engine, name, settings),
-        NameBinding(engine, name, own.kind, urlsplit(own.base_url).netloc),
-    )
+    client: Client
+    if isinstance(own, CTraderSettings):
+        client, plan, page_size = _ctrader(engine, name, settings, own), CTRADER, 1
+        writer: Writer = CTraderWriter(client, House(own.broker_name, own.environment_name))
+    else:
+        client, plan, page_size = _omtrader(engine, name, settings, own), OMTRADER, own.page_size
+        writer = client.writer(_form(own.money), page_size=own.page_size, merges=own.put == "merge")
     puller = Puller(
         runs=Runs(engine),
         platform=name,
         reader=client,
-        pace=Pace(page_size=own.page_size, ahead=min(limit.concurrent, MOST_AHEAD)),
+        pace=Pace(page_size=page_size, ahead=min(own.rate_limit.concurrent, MOST_AHEAD)),
         intervals=own.pull,
+        plan=plan,
     )
-    pusher = _pusher(engine, name, settings, client) if settings.pushes(name) else None
+    pusher = _pusher(engine, name, settings, writer) if settings.pushes(name) else None
     return Platform(name, own, client, puller, pusher)
 
 
-def _pusher(engine: AsyncEngine, name: str, settings: Settings, client: OMTrader) -> Pusher:
+def _omtrader(engine: AsyncEngine, name: str, settings: Settings, own: OMTraderSettings) -> OMTrader:
+    connection = omtrader.Connection(
+        base_url=own.base_url,
+        username=own.username,
+        password=own.password.get_secret_value(),
+        timeout=own.timeout.total_seconds(),
+        ca_file=own.ca_file,
+        deals_path=own.deals_path,
+    )
+    binding = NameBinding(engine, name, own.kind, urlsplit(own.base_url).netloc)
+    return OMTrader(connection, _budget(engine, name, own), _vault(engine, name, settings), binding)
+
+
+def _ctrader(engine: AsyncEngine, name: str, settings: Settings, own: CTraderSettings) -> CTrader:
+    connection = ctrader.Connection(
+        base_url=own.base_url,
+        manager=Credentials(own.manager_login, own.password.get_secret_value()),
+        timeout=own.timeout.total_seconds(),
+        ca_file=own.ca_file,
+    )
+    # One host may serve several environments and white labels, whose accounts have nothing to do with each other.
+    place = f"{urlsplit(own.base_url).netloc} {own.environment_name} {own.broker_name}"
+    return CTrader(
+        connection,
+        _budget(engine, name, own),
+        _vault(engine, name, settings),
+        HourlyAllowance(engine, name, own.rate_limit.writes_per_hour),
+        NameBinding(engine, name, own.kind, place),
+    )
+
+
+def _budget(engine: AsyncEngine, name: str, own: PlatformSettings) -> SharedBudget:
+    limit, hold = own.rate_limit, own.timeout.total_seconds() + HOLD_MARGIN
+    limits = Limits(per_second=limit.per_second, burst=limit.burst, concurrent=limit.concurrent, hold=hold)
+    return SharedBudget(engine, name, limits)
+
+
+def _pusher(engine: AsyncEngine, name: str, settings: Settings, writer: Writer) -> Pusher:
     own, key = settings.platforms[name], settings.crm.encryption_key
-    queue, books = Queue(engine, name, own.lease), MirroredBooks(engine, name, own.money.reference_field)
+    queue, books = Queue(engine, name, own.lease), MirroredBooks(engine, name, _reference_field(own))
     safe = Safe(engine, None if key is None else key.get_secret_value())
-    writer = client.writer(_form(own.money), page_size=own.page_size, merges=own.put == "merge")
     patience = Patience(settle=own.unknown.settle, looks=own.unknown.looks, between=own.unknown.between)
     return Pusher(
         queue=queue,
@@ -120,6 +157,11 @@ def _pusher(engine: AsyncEngine, name: str, settings: Settings, client: OMTrader
         # More than the platform serves at once: while some wait for an answer others wait for the database.
         places=own.rate_limit.concurrent * 2,
     )
+
+
+def _reference_field(own: PlatformSettings) -> str:
+    """Where our references travel; cTrader's fields are not for us to choose."""
+    return own.money.reference_field if isinstance(own, OMTraderSettings) else "externalId"
 
 
 def _form(money: MoneySettings) -> MoneyForm:
@@ -148,9 +190,9 @@ async def publish(engine: AsyncEngine, settings: Settings) -> None:
             platform=name,
             kind=own.kind,
             pushes=settings.pushes(name),
-            updates_accounts=own.put == "partial",
+            updates_accounts=not isinstance(own, OMTraderSettings) or own.put == "partial",
             account_defaults=own.account_defaults,
-            reference_field=own.money.reference_field,
+            reference_field=_reference_field(own),
         )
         for name, own in settings.platforms.items()
     ]

@@ -123,8 +123,12 @@ def read_file(path: Path) -> Layer:
     return Layer(name, _Expansion(name, places).mapping(node, ()), places, path.parent)
 
 
-def read_environment(environ: Mapping[str, str]) -> Layer:
+def read_environment(environ: Mapping[str, str], capitals: Sequence[KeyPath] = ()) -> Layer:
     """The variables that begin with `COUNTERFOIL_`: `__` parts the keys, case does not matter.
+
+    Args:
+        environ: The environment.
+        capitals: The keys that are not spelled in lower case; `*` stands for any name.
 
     Raises:
         ConfigurationError: Two variables set the same key, or one sets a section and another a key in it.
@@ -134,7 +138,7 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name.startswith(_OTHER_PREFIXES):
             continue
-        path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        path = _spelled(tuple(name.removeprefix(PREFIX).lower().split("__")), capitals)
         place = Place(printable(name))
         if not _plant(layer, path, environ[name], place):
             problems.append(Problem(place, path, "set twice in the environment; keep one of the variables"))
@@ -282,6 +286,16 @@ class _Expansion:
 
     def _place(self, node: yaml.Node) -> Place:
         return Place(f"{self._name} line {_line(node)}", _line(node))
+
+
+def _spelled(path: KeyPath, capitals: Sequence[KeyPath]) -> KeyPath:
+    """`path`, which is in lower case, as the settings spell it."""
+    for key in capitals:
+        if len(key) == len(path) and all(
+            own in {"*", mine} for own, mine in zip(map(str.lower, key), path, strict=True)
+        ):
+            return tuple(mine if own == "*" else own for own, mine in zip(key, path, strict=True))
+    return path
 
 
 @dataclass(frozen=True, slots=True)

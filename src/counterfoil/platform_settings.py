@@ -1,10 +1,10 @@
-"""The settings of one platform: how it is reached, read, and written to."""
+"""The settings of one platform: what both kinds have in common, and those of OMTrader."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import combinations
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
 
@@ -42,35 +42,19 @@ def _interval(value: object) -> timedelta | None:
     return Every.model_validate(value).every
 
 
-_Interval: TypeAlias = Annotated[
+Interval: TypeAlias = Annotated[
     timedelta | None, PlainValidator(_interval, json_schema_input_type=Every | Literal["off", False])
 ]
 
 
-def _every(text: str) -> Any:
+def every(text: str) -> Any:
+    """The field of a resource that is pulled at this interval where the file says nothing."""
     return Field(default={"every": text}, validate_default=True)
 
 
-class PullSettings(Section):
-    """How often each resource is pulled; one that is left out keeps its default, `off`: it is not pulled."""
-
-    accounts: _Interval = _every("60s")
-    positions: _Interval = _every("15s")
-    deals: _Interval = _every("30s")
-    transactions: _Interval = _every("60s")
-    orders: _Interval = _every("60s")
-    clients: _Interval = _every("5m")
-    groups: _Interval = _every("1h")
-    symbols: _Interval = _every("1h")
-    commissions: _Interval = _every("1h")
-    group_symbols: _Interval = _every("1h")
-    sweep: _Interval = _every("24h")
-    """The full comparison that finds late rows and deletions."""
-
-
-def _pull(value: object) -> Mapping[str, timedelta]:
-    intervals = {name: every for name, every in PullSettings.model_validate(value) if every is not None}
-    return MappingProxyType(intervals)
+def intervals(pulls: Section) -> Mapping[str, timedelta]:
+    """The interval of each resource that is pulled; what is `off` is absent."""
+    return MappingProxyType({name: interval for name, interval in pulls if interval is not None})
 
 
 class UnknownSettings(Section):
@@ -82,6 +66,78 @@ class UnknownSettings(Section):
     """How many looks must agree that it is not there."""
     between: values.Duration = Field(default="5s", validate_default=True)
     """The time between two looks."""
+
+
+class PlatformSettings(Section):
+    """What the settings of both kinds of platform have in common."""
+
+    PULLS: ClassVar[type[Section]]
+    """The section `pull` of this kind."""
+
+    kind: str
+    """The platform's API."""
+    base_url: values.BaseUrl
+    """`https://host[:port]`; plain `http://` only to this machine, a private address or a container's name."""
+    password: values.Secret
+    """The password of the Manager account."""
+    ca_file: Annotated[values.ReadableFile | None, values.GIVEN] = None
+    """PEM file with the authority that signed the server's certificate; without it, the system's authorities."""
+    timeout: values.Timeout = Field(default="20s", validate_default=True)
+    """How long one request may take, at most 25s."""
+    lease: values.Lease = Field(default="30s", validate_default=True)
+    """How long a worker holds a write before another may take it over: 5s longer than `timeout` or more, at most 10m."""
+    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
+    """What may be asked of the platform, over all replicas together."""
+    pull: Mapping[str, timedelta]
+    """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
+    push: Annotated[bool | None, values.GIVEN] = None
+    """Whether the platform is written to; left out: true where `crm.encryption_key` is set, else false."""
+    unknown: UnknownSettings = Field(default_factory=UnknownSettings)
+    """When 'not found' may be believed of a write whose answer never came."""
+    account_defaults: Mapping[str, int | str]
+    """What a new account gets where the CRM says nothing; what is not given is absent."""
+
+    @field_validator("lease")
+    @classmethod
+    def _lease_outlives_a_request(cls, lease: timedelta, info: ValidationInfo) -> timedelta:
+        timeout = info.data.get("timeout")  # absent when it was refused itself
+        if timeout is not None and lease < timeout + SHORTEST_MARGIN:
+            shortest, given = values.duration_text(timeout + SHORTEST_MARGIN), values.duration_text(timeout)
+            raise values.wrong(f"is too short for timeout: {given}; write at least {shortest}, or a shorter timeout")
+        return lease
+
+    @model_validator(mode="after")
+    def _ca_file_serves_https(self) -> Self:
+        if self.ca_file and self.base_url.startswith("http://"):
+            raise values.stated("ca_file does nothing with http://; remove it, or write https://")
+        return self
+
+    def shown(self) -> dict[str, object]:
+        """As in `Section`; resources that are not pulled read `off`."""
+        every_pull = {name: self.pull.get(name) for name in self.PULLS.model_fields}
+        pull = {name: {"every": shown(interval)} if interval else "off" for name, interval in every_pull.items()}
+        return {**super().shown(), "pull": pull}
+
+
+class PullSettings(Section):
+    """How often each resource is pulled; one that is left out keeps its default, `off`: it is not pulled."""
+
+    accounts: Interval = every("60s")
+    positions: Interval = every("15s")
+    deals: Interval = every("30s")
+    transactions: Interval = every("60s")
+    orders: Interval = every("60s")
+    clients: Interval = every("5m")
+    groups: Interval = every("1h")
+    symbols: Interval = every("1h")
+    commissions: Interval = every("1h")
+    group_symbols: Interval = every("1h")
+    sweep: Interval = every("24h")
+    """The full comparison that finds late rows and deletions."""
+
+
+def _pull(value: object) -> Mapping[str, timedelta]:
+    return intervals(PullSettings.model_validate(value))
 
 
 class MovementSettings(Section):
@@ -148,36 +204,23 @@ def _account_defaults(value: object) -> Mapping[str, int | str]:
     return MappingProxyType(AccountDefaults.model_validate(value).model_dump(exclude_unset=True))
 
 
-class OMTraderSettings(Section):
+class OMTraderSettings(PlatformSettings):
     """One OMTrader server, read and written through its Manager API."""
 
-    kind: values.Kind
-    """The platform's API; this version knows `omtrader`."""
-    base_url: values.BaseUrl
-    """`https://host[:port]`; plain `http://` only to this machine, a private address or a container's name."""
+    PULLS = PullSettings
+
+    kind: Literal["omtrader"]
+    """`omtrader`: OMTrader's Manager API."""
     username: values.Username
-    """The login of a Manager account that sees every group to be mirrored."""
-    password: values.Secret
-    """The password of `username`."""
-    ca_file: Annotated[values.ReadableFile | None, values.GIVEN] = None
-    """PEM file with the authority that signed the server's certificate; without it, the system's authorities."""
-    timeout: values.Timeout = Field(default="20s", validate_default=True)
-    """How long one request may take, at most 25s."""
-    lease: values.Lease = Field(default="30s", validate_default=True)
-    """How long a worker holds a write before another may take it over: 5s longer than `timeout` or more, at most 10m."""
+    """The login of a Manager account that sees every group to be mirrored; `password` is its password."""
     deals_path: values.ApiPath = "/api/v1/trader/deals"
     """Where deals are listed, as published; some servers may want `/api/v1/manager/deals`."""
-    rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
     page_size: values.Whole = Field(default=500, ge=2, le=10_000)
     """Rows a page; at least 2, because each page after the first overlaps the one before."""
     pull: Annotated[
         Mapping[str, timedelta], PlainValidator(_pull, json_schema_input_type=PullSettings), PlainSerializer(dict)
     ] = Field(default_factory=lambda: _pull({}))
     """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
-    push: Annotated[bool | None, values.GIVEN] = None
-    """Whether the platform is written to; left out: true where `crm.encryption_key` is set, else false."""
-    unknown: UnknownSettings = Field(default_factory=UnknownSettings)
-    """When 'not found' may be believed of a write whose answer never came."""
     money: MoneySettings = Field(default_factory=MoneySettings)
     """The body of a money transfer: compare it with the broker's Swagger page."""
     account_defaults: Annotated[
@@ -194,24 +237,3 @@ class OMTraderSettings(Section):
     """
     stream: values.OnlyPolls = False
     """WebSocket events on top of polling; this version only polls."""
-
-    @field_validator("lease")
-    @classmethod
-    def _lease_outlives_a_request(cls, lease: timedelta, info: ValidationInfo) -> timedelta:
-        timeout = info.data.get("timeout")  # absent when it was refused itself
-        if timeout is not None and lease < timeout + SHORTEST_MARGIN:
-            shortest, given = values.duration_text(timeout + SHORTEST_MARGIN), values.duration_text(timeout)
-            raise values.wrong(f"is too short for timeout: {given}; write at least {shortest}, or a shorter timeout")
-        return lease
-
-    @model_validator(mode="after")
-    def _ca_file_serves_https(self) -> "OMTraderSettings":
-        if self.ca_file and self.base_url.startswith("http://"):
-            raise values.stated("ca_file does nothing with http://; remove it, or write https://")
-        return self
-
-    def shown(self) -> dict[str, object]:
-        """As in `Section`; resources that are not pulled read `off`."""
-        intervals = {name: self.pull.get(name) for name in PullSettings.model_fields}
-        pull = {name: {"every": shown(every)} if every else "off" for name, every in intervals.items()}
-        return {**super().shown(), "pull": pull}

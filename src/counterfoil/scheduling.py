@@ -5,7 +5,7 @@ run that takes longer than its interval is not doubled.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -17,7 +17,10 @@ from counterfoil.pull.puller import Result, Wish
 from counterfoil.store import Unreachable
 
 # What is asked for with what another resource brings, or refers to it: read first when that is there.
-AFTER = {"commissions": "groups", "group_symbols": "groups", "transactions": "accounts"}
+AFTER = {
+    "omtrader": {"commissions": "groups", "group_symbols": "groups", "transactions": "accounts"},
+    "ctrader": {"deals": "accounts", "positions": "symbols", "subaccounts": "accounts"},
+}
 # What others refer to by name or id: begun before them.
 FIRST = ("symbols", "groups", "accounts")
 # Ticks are spread by this share of the interval, so that resources and replicas do not all ask at once.
@@ -51,7 +54,7 @@ class Schedule:
     def add(self, platform: Platform) -> None:
         """Pull a platform's resources from now on."""
         for resource, every in platform.settings.pull.items():
-            if resource not in FIRST and AFTER.get(resource) not in platform.settings.pull:
+            if resource not in FIRST and _after(platform).get(resource) not in platform.settings.pull:
                 delay = min(every, FIRST_SWEEP) if resource == "sweep" else timedelta(0)
                 self._add_job(platform, resource, delay)
         self._spawn(self._log_in(platform), platform)
@@ -89,7 +92,7 @@ class Schedule:
             await asyncio.sleep(RETRY_FIRST)
             await self._run(platform, resource, timedelta(0))
         self._add_job(platform, resource, platform.settings.pull[resource])
-        for dependent, needed in AFTER.items():
+        for dependent, needed in _after(platform).items():
             if needed == resource and dependent in platform.settings.pull:
                 self._add_job(platform, dependent, timedelta(0))
 
@@ -129,6 +132,10 @@ class Schedule:
         self._tasks[task] = platform.name
         task.add_done_callback(self._tasks.pop)
         return task
+
+
+def _after(platform: Platform) -> Mapping[str, str]:
+    return AFTER[platform.settings.kind]
 
 
 async def _end(tasks: list["asyncio.Task[None]"], grace: float = 10.0) -> bool:

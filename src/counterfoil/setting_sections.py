@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from counterfoil import setting_values as values
 
 
+def nothing_is_empty(section: object) -> object:
+    """`crm:` with every line below it commented out says as little as no `crm:` at all."""
+    return {} if section is None else section
+
+
 class Section(BaseModel):
     """A part of the settings that has keys of its own."""
 
@@ -17,8 +22,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_is_an_empty_section(cls, section: object) -> object:
-        """`crm:` with every line below it commented out says as little as no `crm:` at all."""
-        return {} if section is None else section
+        return nothing_is_empty(section)
 
     def shown(self) -> dict[str, object]:
         """The effective values as the file would write them, secrets masked."""

@@ -29,6 +29,7 @@ CLIENT_FIELDS = tuple(dict.fromkeys(f.name for f in FIELDS if f.entity == "clien
 """The fields of a client that may be changed: neither the platform's own nor those that say what it has approved."""
 
 DURATION_PATTERN = r"^[1-9][0-9]{0,9}(ms|s|m|h)$"
+_ENVIRONMENT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 _FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _TEMPLATE_PATTERN = r"^([A-Za-z0-9._@-]|\{(registrant|number|platform)\})*\{number\}([A-Za-z0-9._@-]|\{(registrant|number|platform)\})*$"
 _UNITS = {
@@ -157,7 +158,7 @@ def _base_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not _is_host(host) or re.search(r"[\s\\]", value) or port == 0:
         raise stated("is not a URL; write https://host or https://host:port")
     if "@" in parts.netloc:
-        raise stated("may hold no credentials; write them as username and password")
+        raise stated("may hold no credentials; they have keys of their own")
     if parts.path not in {"", "/"} or "?" in value or "#" in value:
         raise stated("may hold no path and no query; write https://host or https://host:port")
     if parts.scheme == "http" and not _is_near(host):
@@ -208,9 +209,17 @@ def _only_polls(value: bool) -> bool:  # noqa: FBT001 - the signature is pydanti
     return value
 
 
-def _kind(value: object) -> object:
-    if value != "omtrader":
-        raise wrong("is not a kind of platform that this version knows; write omtrader")
+def _environment(value: str) -> str:
+    if not re.fullmatch(_ENVIRONMENT_PATTERN, value):
+        raise wrong("is not the name of an environment; write live, demo or another such as live2")
+    return value
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise stated("is empty")
+    if not value.isprintable():
+        raise stated("may hold no control characters")
     return value
 
 
@@ -279,6 +288,10 @@ UsernameTemplate = Annotated[
     AfterValidator(_username_template),
     Field(json_schema_extra={"pattern": _TEMPLATE_PATTERN, "maxLength": LONGEST_USERNAME}),
 ]
+Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": r"\S"})]
+EnvironmentName = Annotated[
+    str, AfterValidator(_environment), Field(json_schema_extra={"pattern": _ENVIRONMENT_PATTERN})
+]
 MoneyField = Annotated[
     str,
     AfterValidator(_money_field),
@@ -293,7 +306,6 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 OnlyPolls = Annotated[bool, AfterValidator(_only_polls), Field(json_schema_extra={"const": False})]
-Kind = Annotated[Literal["omtrader"], BeforeValidator(_kind)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]

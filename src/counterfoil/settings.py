@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import yaml
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PlainSerializer,
     ValidationError,
@@ -27,13 +28,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from counterfoil import configfile, setting_problems
 from counterfoil import setting_values as values
 from counterfoil.configfile import KeyPath, Layer
+from counterfoil.ctrader_settings import CTraderAccountDefaults, CTraderSettings
 from counterfoil.platform_settings import OMTraderSettings
-from counterfoil.setting_sections import Section, shown
+from counterfoil.setting_sections import Section, nothing_is_empty, shown
 
 SECRETS: tuple[KeyPath, ...] = (("database", "password"), ("platforms", "*", "password"), ("crm", "encryption_key"))
 """Every secret; `*` stands for any platform. Each can be given as `x_file` too."""
 
 _FILES: tuple[KeyPath, ...] = (("platforms", "*", "ca_file"),)
+# The names of a vendor, which the environment cannot spell.
+_CAPITALS: tuple[KeyPath, ...] = tuple(
+    ("platforms", "*", "account_defaults", name) for name in CTraderAccountDefaults.model_fields
+)
 _LAYERS: ContextVar[tuple[Layer, ...]] = ContextVar("_LAYERS", default=())
 
 
@@ -115,6 +121,12 @@ class LogSettings(Section):
     """The least important level that is written."""
 
 
+AnyPlatform: TypeAlias = Annotated[
+    OMTraderSettings | CTraderSettings, Field(discriminator="kind"), BeforeValidator(nothing_is_empty)
+]
+"""One platform, of the kind that its key `kind` names."""
+
+
 class Settings(BaseSettings):
     """Everything that one settings file says."""
 
@@ -124,7 +136,7 @@ class Settings(BaseSettings):
 
     database: DatabaseSettings
     platforms: Annotated[
-        Mapping[values.PlatformName, OMTraderSettings],
+        Mapping[values.PlatformName, AnyPlatform],
         Field(min_length=1),
         AfterValidator(MappingProxyType),
         PlainSerializer(dict),
@@ -201,7 +213,7 @@ def load(path: Path, overrides: Mapping[str, object] | None = None) -> Settings:
     """
     given = configfile.read_overrides(overrides or {})
     document = configfile.read_file(path)
-    environment = configfile.read_environment(os.environ)
+    environment = configfile.read_environment(os.environ, _CAPITALS)
     configfile.anchor_paths(document, _FILES)
     secrets = configfile.read_secret_files((given, environment, document), SECRETS)
     layers = (given, environment, secrets, document)

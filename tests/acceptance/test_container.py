@@ -212,6 +212,7 @@ def test_a_platform_that_is_down_does_not_make_the_live_daemon_unhealthy() -> No
 
 def only_platform(loaded: settings.Settings) -> OMTraderSettings:
     (platform,) = loaded.platforms.values()
+    assert isinstance(platform, OMTraderSettings)
     return platform
 
 

@@ -14,7 +14,7 @@ TAKEN_OVER = """UPDATE counterfoil.leases SET token = gen_random_uuid(), previou
 
 def watched(running: dict[str, int], most: dict[str, int]) -> None:
     """Count the runs of each resource that are under way at once."""
-    for resource, pull in list(pulls._PULLS.items()):
+    for resource, pull in list(pulls.OMTRADER.items()):
 
         async def counting(run, resource=resource, pull=pull):
             running[resource] = running.get(resource, 0) + 1
@@ -29,7 +29,7 @@ def watched(running: dict[str, int], most: dict[str, int]) -> None:
 
 async def test_two_replicas_share_the_work_and_one_resource_never_runs_twice_at_once(database_url, monkeypatch):
     most: dict[str, int] = {}
-    monkeypatch.setattr(pulls, "_PULLS", dict(watched({}, most)))
+    monkeypatch.setattr(pulls, "OMTRADER", dict(watched({}, most)))
     async with bench(database_url) as it:
         both = [it.puller(page_size=100) for _ in range(2)]
         results: list[Result] = []

@@ -10,8 +10,10 @@ from structlog.testing import capture_logs
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError, PausedError, TransientError
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.http import Http
+from counterfoil.platforms import sessions
 from counterfoil.platforms.omtrader import session as module
-from counterfoil.platforms.omtrader.session import Session, SessionKeeper
+from counterfoil.platforms.omtrader.session import SessionKeeper
+from counterfoil.platforms.sessions import Session
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from support.budget import FreeBudget
 from support.tls_server import answer, canned, hang_up
@@ -145,7 +147,7 @@ async def test_a_login_says_so_in_an_event_without_the_token(many):
 async def test_a_session_is_kept_until_shortly_before_its_end_and_then_renewed(sandbox, many):
     keeper = many.one()
     first = await keeper.current()
-    many.clock.now = NOW + 3600 - module.RENEW_AHEAD - 1
+    many.clock.now = NOW + 3600 - sessions.RENEW_AHEAD - 1
     assert (await keeper.current(), sandbox.requests.logins) == (first, 1)
     many.clock.now += 1
     assert ((await keeper.current()) != first, sandbox.requests.logins) == (True, 2)
@@ -233,15 +235,15 @@ async def test_wrong_credentials_are_refused_in_words(sandbox):
     async with replicas(sandbox.url, ("crm-api", "hunter2")) as many:
         with capture_logs() as logs, pytest.raises(LoginRefusedError, match="check username and password") as caught:
             await many.one().current()
-    assert caught.value.retry_in == module.FIRST_PAUSE
+    assert caught.value.retry_in == sessions.FIRST_PAUSE
     (event,) = [entry for entry in logs if entry["event"] == "platform.misconfigured"]
-    assert (event["retry_in"], event["reason"]) == (module.FIRST_PAUSE, str(caught.value))
+    assert (event["retry_in"], event["reason"]) == (sessions.FIRST_PAUSE, str(caught.value))
 
 
 async def test_a_refused_login_is_not_asked_again_within_a_pause_that_grows_to_a_limit(sandbox):
     async with replicas(sandbox.url, ("crm-api", "hunter2")) as many:
         keeper = many.one()
-        pause = module.FIRST_PAUSE
+        pause = sessions.FIRST_PAUSE
         for logins in range(1, 9):
             for within in (0, pause / 2, pause - 0.5):
                 many.clock.now += within
@@ -251,8 +253,8 @@ async def test_a_refused_login_is_not_asked_again_within_a_pause_that_grows_to_a
                 assert len(logs) == (within == 0)
                 many.clock.now -= within
             many.clock.now += pause
-            pause = min(2 * pause, module.LONGEST_PAUSE)
-        assert pause == module.LONGEST_PAUSE
+            pause = min(2 * pause, sessions.LONGEST_PAUSE)
+        assert pause == sessions.LONGEST_PAUSE
 
 
 async def test_a_password_that_stays_wrong_for_a_month_is_still_only_refused(sandbox):
@@ -261,7 +263,7 @@ async def test_a_password_that_stays_wrong_for_a_month_is_still_only_refused(san
         keeper._refusals = 5000
         with pytest.raises(LoginRefusedError) as caught:
             await keeper.current()
-    assert caught.value.retry_in == module.LONGEST_PAUSE
+    assert caught.value.retry_in == sessions.LONGEST_PAUSE
 
 
 async def test_refusals_heap_up_no_traceback(sandbox):
@@ -281,10 +283,10 @@ async def test_a_mended_password_ends_the_refusals(sandbox):
         for _ in range(2):
             with pytest.raises(LoginRefusedError):
                 await keeper.current()
-            many.clock.now += module.FIRST_PAUSE
+            many.clock.now += sessions.FIRST_PAUSE
         assert "check username and password" in keeper.trouble
         keeper._credentials = GOOD
-        many.clock.now += module.LONGEST_PAUSE
+        many.clock.now += sessions.LONGEST_PAUSE
         assert ((await keeper.current()).scope, keeper.trouble, keeper._refusals) == ("Manager", None, 0)
 
 
@@ -418,4 +420,4 @@ async def test_what_the_platform_repeats_of_our_secrets_is_masked():
 
 async def test_a_session_survives_the_vault_whole():
     session = Session(TOKEN, "s", 2, "Manager", 3600, NOW, sandbox=True, skew=0.5)
-    assert module._stored(module.msgspec.json.encode(session)) == session
+    assert sessions._stored(module.msgspec.json.encode(session)) == session

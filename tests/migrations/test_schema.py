@@ -21,7 +21,8 @@ FACTS = """
         col_description(c.oid, a.attnum)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relkind = 'r' AND c.relnamespace::regnamespace::text IN ('mirror', 'counterfoil') AND c.relname <> 'alembic_version'
+    WHERE c.relkind = 'r' AND NOT a.attisdropped AND c.relnamespace::regnamespace::text IN ('mirror', 'counterfoil')
+        AND c.relname <> 'alembic_version'
     UNION ALL
     SELECT 'relation', c.oid::regclass::text, c.relkind::text || c.relpersistence::text, obj_description(c.oid)
     FROM pg_class c
@@ -35,11 +36,11 @@ FACTS = """
 """
 # What create_all does not make.
 MORE = """
-    SELECT 'function', oid::regprocedure::text, prosrc || coalesce(proacl::text, ''), NULL FROM pg_proc
-    WHERE pronamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm')
+    SELECT 'function', oid::regprocedure::text, prosrc || coalesce(proacl::text, ''), obj_description(oid, 'pg_proc') FROM pg_proc
+    WHERE pronamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm', 'analytics')
     UNION ALL
     SELECT 'schema', nspname, regexp_replace(nspacl::text, '\\m\\w+(?==UC|/|,|})', 'owner', 'g'),
-        obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname IN ('mirror', 'counterfoil', 'crm')
+        obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname IN ('mirror', 'counterfoil', 'crm', 'analytics')
     UNION ALL
     SELECT 'view', viewname, definition, NULL FROM pg_views WHERE schemaname = 'crm'
     UNION ALL
@@ -100,7 +101,7 @@ def test_down_and_up_again_gives_the_same_schema(database_url):
     migrations.run(database_url, lambda config: command.downgrade(config, "base"))
     left = facts(
         database_url,
-        "SELECT relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm')",
+        "SELECT relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('mirror', 'counterfoil', 'crm', 'analytics')",
     )
     assert left == {("alembic_version",), ("alembic_version_pkc",)}
     assert migrations.upgrade(database_url) == (None, migrations.head())
@@ -126,7 +127,7 @@ def test_every_table_and_column_is_explained_and_says_what_null_means(database_u
     assert len(relations) == len(write_tables.metadata.tables)
     assert [name for _, name, _, comment in relations if not comment] == []
     schemas = {name: comment for kind, name, _, comment in facts(database_url, MORE) if kind == "schema"}
-    assert all(schemas[name] for name in ("mirror", "counterfoil"))
+    assert all(schemas[name] for name in ("mirror", "counterfoil", "analytics"))
 
 
 def test_a_column_says_never_null_exactly_where_the_table_refuses_null():

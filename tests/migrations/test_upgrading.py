@@ -29,13 +29,16 @@ def test_rows_of_the_mirror_survive_and_the_boundary_is_there(mirror_only):
         assert connection.execute("SELECT count(*) > 100 FROM counterfoil.transition_rule").fetchall() == [(True,)]
 
 
-def test_a_schema_crm_of_somebody_else_is_not_touched(mirror_only):
+@pytest.mark.parametrize(("revision", "schema"), [("0001", "crm"), ("0001", "analytics"), ("0003", "analytics")])
+def test_a_schema_of_somebody_else_that_came_before_ours_is_not_touched(mirror_only, revision, schema):
+    migrations.run(mirror_only, lambda config: command.upgrade(config, revision))
     with psycopg.connect(mirror_only) as connection:
-        connection.execute("CREATE SCHEMA crm")
-    with pytest.raises(ConfigurationError, match="schema crm exists in this database but Counterfoil did not make it"):
-        migrations.upgrade(mirror_only)
+        connection.execute(f"CREATE SCHEMA {schema}")
+    for attempt in (migrations.upgrade, migrations.require_head):
+        with pytest.raises(ConfigurationError, match=f"schema {schema} exists .* but Counterfoil did not make it"):
+            attempt(mirror_only)
     with psycopg.connect(mirror_only) as connection:
-        assert connection.execute("SELECT version_num FROM counterfoil.alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM counterfoil.alembic_version").fetchall() == [(revision,)]
 
 
 def test_the_way_back_leaves_the_mirror_and_nothing_of_the_write_path(mirror_only):

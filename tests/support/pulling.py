@@ -13,7 +13,7 @@ from psycopg.rows import namedtuple_row
 from counterfoil.domain.page import Page
 from counterfoil.platforms.base import Query, Reader
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
-from counterfoil.pull.puller import ORDER, Puller, Result, Wish
+from counterfoil.pull.puller import OMTRADER, Puller, Result, Wish
 from counterfoil.pull.run import Pace
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.sandbox.books import Books
@@ -24,7 +24,7 @@ from support.budget import FreeBudget
 from support.platform_truth import differences
 
 PLATFORM = "live"
-POLLED = ORDER[:-1]
+POLLED = tuple(OMTRADER)[:-1]
 EVERY = timedelta(minutes=1)
 INTERVALS = dict.fromkeys(POLLED, EVERY) | {"sweep": timedelta(days=1)}
 DEALS = "/api/v1/trader/deals"

@@ -18,11 +18,13 @@ COUNTS = {
     "compensate_negative_balance": "yes or no",
     "commission_tiers": "a list",
     "limit_positions_volume": "the platform documents whole lots",
+    "margin_calculation": "a choice",
     "margin_flags": "bits",
     "margin_mode": "a choice",
     "mode_profit": "a choice",
     "spread_balance": "points",
     "swap_days": "a list",
+    "swap_free": "yes or no",
     "swap_days_year": "days",
     "swap_type": "a choice",
     "swaps_enabled": "yes or no",
@@ -32,7 +34,7 @@ COUNTS = {
 def test_the_tables_are_those_of_the_contract():
     assert set(TABLES) == {
         "clients", "accounts", "groups", "symbols", "group_symbols", "commissions", "orders", "positions", "deals",
-        "transactions",
+        "transactions", "subaccounts", "deposit_assets",
     }  # fmt: skip
 
 

@@ -351,6 +351,7 @@ def test_every_key_that_holds_a_secret_is_listed_as_one():
     assert secret == {
         ("DatabaseSettings", "password"),
         ("OMTraderSettings", "password"),
+        ("CTraderSettings", "password"),
         ("CrmSettings", "encryption_key"),
     }
     assert set(settings.SECRETS) == {

@@ -178,7 +178,11 @@ def test_a_wrong_line_of_a_platform_is_refused_with_place_key_and_remedy(refused
 
 
 CHANGED = [  # what to replace in the valid file, by what, and what is said
-    ("kind: omtrader", "kind: ctrader", 'line 6: platforms.live.kind: "ctrader" is not a kind of platform'),
+    (
+        "kind: omtrader",
+        "kind: metatrader",
+        'line 6: platforms.live.kind: "metatrader" is not a kind of platform that this version knows; write ',
+    ),
     ("    kind: omtrader\n", "", "line 5: platforms.live.kind: missing"),
     ("username: crm-api", "username: 2309", 'line 8: platforms.live.username: "2309" is not text; put it in quotes'),
     ("username: crm-api", "username: a:hunter2", "platforms.live.username: may hold neither a colon nor control"),
@@ -277,7 +281,7 @@ def test_a_wrong_line_of_another_section_is_refused(refused, lines, why):
         ("https://bro ker.example", "is not a URL; write https://host or https://host:port"),
         ('"https://broker\\n.example"', "is not a URL; write https://host or https://host:port"),
         ("https://bröker.example", "is not a URL; write https://host or https://host:port"),
-        ("https://user:hunter2@broker.example", "may hold no credentials; write them as username and password"),
+        ("https://user:hunter2@broker.example", "may hold no credentials; they have keys of their own"),
         ("https://broker.example/api", "may hold no path and no query; write https://host or https://host:port"),
         ("https://broker.example?", "may hold no path and no query; write https://host or https://host:port"),
         ("'https://broker.example#'", "may hold no path and no query; write https://host or https://host:port"),
@@ -303,11 +307,11 @@ def test_an_authority_for_plain_http_is_refused(refused):
 
 
 def test_several_problems_show_the_first_in_the_file_and_a_count(refused):
-    text = VALID.replace("kind: omtrader", "kind: mt5") + "    page_size: 0\n    tiemout: 1s\n"
+    text = VALID.replace("https://api.broker.example", "broker") + "    page_size: 0\n    tiemout: 1s\n"
 
     message = refused(text)
 
-    assert message.startswith('counterfoil.yaml line 6: platforms.live.kind: "mt5"')
+    assert message.startswith("counterfoil.yaml line 7: platforms.live.base_url: is not a URL")
     assert message.endswith(" (and 2 more)")
 
 

@@ -49,8 +49,9 @@ def _summary(found: Audit, platforms: int) -> str:
     )
     if len(found.unread) == platforms:
         return f"nothing to compare yet{unread}; let the daemon run, or counterfoil sync"
+    inferred = "" if found.inferred is None else f" ({found.inferred} of them inferred)"
     compared = (
-        f"compared {found.accounts} accounts, {found.transactions} transactions, {found.operations} confirmed operations and "
+        f"compared {found.accounts} accounts, {found.transactions} transactions{inferred}, {found.operations} confirmed operations and "
         f"{found.payouts} released payouts"
     )
     outcome = f"{len(found.findings)} {'disagrees' if len(found.findings) == 1 else 'disagree'}"

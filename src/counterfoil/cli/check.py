@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil import assembly, settings
 from counterfoil.assembly import Platform
 from counterfoil.cli.options import DONE, FAILED, config_option
+from counterfoil.ctrader_settings import CTraderSettings
 from counterfoil.domain.errors import ConfigurationError, CounterfoilError
 from counterfoil.observe import logs
-from counterfoil.platforms.base import Query
 from counterfoil.settings import Settings
 from counterfoil.store import Unreachable, brief, engine, migrations
 
@@ -106,7 +106,7 @@ async def _platform(database: AsyncEngine, name: str, loaded: Settings, checks: 
     try:
         if await checks.attempt(f"{name} login", lambda: _login(platform)):
             await checks.attempt(f"{name} clock", lambda: _clock(platform))
-            for resource in ("accounts", "deals"):
+            for resource in platform.client.CHECKED:
                 await checks.attempt(f"{name} {resource}", lambda resource=resource: _reads(platform, resource))  # type: ignore[misc]
             checks.say(f"{name} writes", _writes(name, loaded))
     finally:
@@ -117,6 +117,8 @@ def _writes(name: str, loaded: Settings) -> str:
     own = loaded.platforms[name]
     if not loaded.pushes(name):
         return "off, this platform is only mirrored"
+    if isinstance(own, CTraderSettings):
+        return f"on; at most {own.rate_limit.writes_per_hour} in any hour, new accounts under {own.broker_name}"
     return f"on; references travel in {own.money.reference_field}, changes are sent with put: {own.put}"
 
 
@@ -137,8 +139,12 @@ async def _clock(platform: Platform) -> str:
 
 async def _reads(platform: Platform, resource: str) -> str:
     try:
-        page = await platform.client.page(resource, Query(limit=1))
+        seen = await platform.client.sees(resource)
     except CounterfoilError as error:
-        hint = "; try deals_path: /api/v1/manager/deals" if resource == "deals" else ""
+        hint = (
+            "; try deals_path: /api/v1/manager/deals"
+            if resource == "deals" and platform.settings.kind == "omtrader"
+            else ""
+        )
         raise type(error)(f"{error}{hint}") from error
-    return "readable" if page.rows else "readable, but none is visible to this manager"
+    return "readable" if seen else "readable, but none is visible to this manager"

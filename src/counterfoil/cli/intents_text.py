@@ -12,6 +12,7 @@ _FINDINGS: Final = {
     "absent": "it was not found, and the books add up without it",
     "unclear": "the look proves nothing",
     "wrong": "what is there is not what was asked for",
+    "doubtful": "nothing that the platform tells can settle it",
 }
 _FIRST: Final = {"finding": 0, "reason": 1}
 # What each part of the evidence says; what is not listed is shown by its name.
@@ -30,10 +31,29 @@ _PARTS: Final = {
     "in_deals": "our reference stands in the deals: {}",
     "balance": "the account's balance was {}",
     "sum_of_deals": "the sum of its deals was {}",
+    "noted_at": "the account was read before the attempt, at {}",
+    "read_at": "it was read again at {}",
+    "before": "it held {} before",
+    "after": "it holds {} now",
+    "moved": "it moved by {} in between",
+    "deals": "its closing deals in between, by id: {}",
+    "moved_by_deals": "they make {}",
+    "asked_for": "the operation would make {}",
+    "not_explained_by_deals": "the deals leave {} unexplained",
+    "account": "account {} on the platform",
+    "user": "it was to be tied to client {}",
+    "code": "the platform's word for it is {}",
+    "noted": "noted before the attempt: {}",
 }
 _FENCE: Final = {
     "deal": "the mirror's highest deal was {}",
     "above": "the highest record was {}",
+    "at": "the account was read at {}",
+    "balance": "its balance was {}",
+    "credit": "its credit was {}",
+    "digits": "digits of its currency: {}",
+    "positions": "its open positions, by id: {}",
+    "deals": "its newest closing deals, by id: {}",
 }
 
 
@@ -128,17 +148,18 @@ def _reference(intent: Intent) -> str:
     if intent.idempotency_reference is None:
         return ""
     booked = [f"transaction {row['id']}, {row['amount']} on account {row['account_id']}" for row in intent.mirrored]
-    newest = f"the mirror's newest reading is of {moment(intent.transactions_as_of)}"
-    return f"{intent.idempotency_reference}; {'; '.join(booked) or f'not in the mirror, {newest}'}"
+    newest = f"not in the mirror, the mirror's newest reading is of {moment(intent.transactions_as_of)}"
+    unseen = newest if intent.shows_references else "sent with it, but the platform shows no references"
+    return f"{intent.idempotency_reference}; {'; '.join(booked) or unseen}"
 
 
 def explained(facts: Mapping[str, Any] | None, parts: Mapping[str, str]) -> list[str]:
     """What was found, a line each."""
     lines = []
     for name, value in sorted((facts or {}).items(), key=lambda part: _FIRST.get(part[0], len(_FIRST))):
-        if value is None or value == []:
+        if value is None or value in ([], {}):
             continue
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        shown = _plain(value)
         if name == "finding":
             lines.append(f"{_FINDINGS.get(shown, shown)} ({shown})")
         elif name == "reason":
@@ -148,12 +169,30 @@ def explained(facts: Mapping[str, Any] | None, parts: Mapping[str, str]) -> list
     return lines
 
 
+def _plain(value: object) -> str:
+    """A value of the evidence in words: lists and what is nested in it too."""
+    match value:
+        case Mapping():
+            return "; ".join(
+                f"{_words(str(name))} {_plain(inner)}" for name, inner in value.items() if inner is not None
+            )
+        case list():
+            return (
+                "; ".join(map(_plain, value))
+                if any(isinstance(one, Mapping) for one in value)
+                else ", ".join(map(str, value))
+            )
+        case _:
+            return str(value)
+
+
 _CONFIRM: Final = {
     Kind.WITHDRAW: "confirm: the platform booked it; its payout may then be released, money leaves for the bank",
     Kind.REFUND: "confirm: the money is back on the account; its payout is refunded",
     Kind.CLIENT: "confirm --record ID: client ID of the platform is this registrant; what waits behind goes on",
     Kind.ACCOUNT: "confirm --record ID: account ID of the platform is this one; what waits behind goes on",
     Kind.ADOPT: "confirm --record ID: account ID of the platform is this one; what waits behind goes on",
+    Kind.LINK: "confirm: the account is tied to this registrant's client; what waits behind goes on",
 }
 _CANCEL: Final = {
     Kind.WITHDRAW: "cancel: given up, its payout is declined; what the platform has booked must be reversed there by hand",
@@ -162,6 +201,7 @@ _CANCEL: Final = {
     Kind.CLIENT: "cancel: given up, with everything that waits behind it",
     Kind.ACCOUNT: "cancel: given up, with everything that waits behind it",
     Kind.ADOPT: "cancel: given up, with everything that waits behind it",
+    Kind.LINK: "cancel: given up, with everything that waits behind it; the account stays, tied to nobody",
 }
 
 
@@ -184,7 +224,7 @@ def _retrying(intent: Intent) -> str:
         return "retry: looked for once more, and sent again when it is not there"
     if intent.kind not in MONEY:
         return "retry: sent again"
-    if intent.mirrored or (intent.evidence is not None and finding not in ("absent", "unclear")):
+    if intent.mirrored or (intent.evidence is not None and finding not in ("absent", "unclear", "doubtful")):
         return "retry: refused, it was executed and would be executed twice"
     if intent.evidence is None and intent.previous_state == State.SENT:
         return "retry: sent again; nothing left before"

@@ -9,7 +9,9 @@ from counterfoil.sandbox import FaultError, SandboxOptions, serve
 
 
 @click.command()
-@click.option("--kind", type=click.Choice(["omtrader"]), default="omtrader", help="Which platform to simulate.")
+@click.option(
+    "--kind", type=click.Choice(["omtrader", "ctrader"]), default="omtrader", help="Which platform to simulate."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), required=True, help="The port to listen on; 0: a free one.")
 @click.option("--clients", type=click.IntRange(0), default=100, show_default=True)

@@ -60,9 +60,11 @@ def _refuse_unknown(asked: Pass, loaded: Settings) -> None:
     for name in asked.platforms:
         if name not in loaded.platforms:
             raise ConfigurationError(f"--platform {name}: there is {', '.join(loaded.platforms)}")
+    kinds = [loaded.platforms[name].kind for name in asked.platforms or loaded.platforms]
+    known = list(dict.fromkeys(resource for kind in kinds for resource in puller.PLANS[kind]))
     for resource in (*asked.resources, *asked.accept):
-        if resource not in puller.ORDER:
-            raise ConfigurationError(f"{resource} is no resource; there is {', '.join(puller.ORDER)}")
+        if resource not in known:
+            raise ConfigurationError(f"{resource} is no resource; there is {', '.join(known)}")
     if asked.accept and not asked.full:
         raise ConfigurationError("--accept-deletions needs --full: only a complete comparison can let rows go")
 
@@ -96,7 +98,7 @@ async def _one(database: AsyncEngine, name: str, loaded: Settings, asked: Pass, 
 
 
 def _resources(platform: Platform, asked: Pass) -> list[str]:
-    chosen = [name for name in puller.ORDER if name in platform.settings.pull and name != SWEEP]
+    chosen = [name for name in platform.puller.plan if name in platform.settings.pull and name != SWEEP]
     chosen += [SWEEP] if asked.full else []
     return [name for name in chosen if not asked.resources or name in asked.resources]
 

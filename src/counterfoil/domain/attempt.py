@@ -52,7 +52,15 @@ class Mismatch:
     record_id: int | None = None
 
 
-Outcome = Accepted | Rejected | NotSent | Unknown | Mismatch
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """No further request can tell what became of it, or whether it may be done: a person decides, with this shown."""
+
+    reason: str
+    evidence: Facts = field(default_factory=dict)
+
+
+Outcome = Accepted | Rejected | NotSent | Unknown | Mismatch | Doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,9 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The effect is there."""
+    """The effect is there; `record_id` None: nothing names the record."""
 
-    record_id: int
+    record_id: int | None
     facts: Facts = field(default_factory=dict)
 
 
@@ -94,7 +102,12 @@ class Wrong:
     evidence: Facts = field(default_factory=dict)
 
 
-Finding = Found | Absent | Unclear | Wrong
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Doing it once more changes nothing that was done: no look is needed, the next answer tells."""
+
+
+Finding = Found | Absent | Unclear | Wrong | Doubtful | Repeat
 
 
 # Seconds to leave a platform alone that refuses our settings or rights, when nobody says how long.

@@ -1,20 +1,20 @@
 """What the CRM may write into a client and an account, for each kind of platform.
 
 The boundary's functions check every profile against this before anything is planned: it is published into the database by
-`run` and `migrate`. Sources: reference of OMTrader, sections 5.1, 5.2 and 6.
+`run` and `migrate`. Sources: reference of OMTrader, sections 5.1, 5.2 and 6; of cTrader, sections 4.1, 4.5.2 and 5.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, Literal
 
-FieldType = Literal["text", "integer", "number", "date"]
+FieldType = Literal["text", "integer", "number", "boolean", "date"]
 Entity = Literal["client", "account"]
 
 
 @dataclass(frozen=True, slots=True)
 class WritableField:
-    """One field: its type, its range, whether a new entity needs it, whether it may be changed later."""
+    """One field: its type, its range or choices, whether a new entity needs it, whether it may be changed later."""
 
     kind: str
     entity: Entity
@@ -24,9 +24,10 @@ class WritableField:
     highest: Decimal | None = None
     required: bool = False
     updatable: bool = True
+    choices: tuple[str, ...] | None = None
 
 
-# name, type, and where they apply: lowest..highest, `required`, `fixed` (not changed by an update).
+# name, type, and where they apply: lowest..highest, A|B|C (the only texts), `required`, `fixed` (not changed by an update).
 _CLIENT = """
 type                 integer  0..2
 status               integer  0..13
@@ -92,10 +93,39 @@ city                 text
 address              text
 """
 
+# What contactDetails holds lies flat beside the rest. `description` is ours: an account is recognised by it.
+_CTRADER_ACCOUNT = """
+groupName                             text
+depositCurrency                       text     fixed
+leverageInCents                       integer  1..
+maxLeverage                           integer  1..
+accessRights                          text     FULL_ACCESS|CLOSE_ONLY|NO_TRADING|NO_LOGIN
+accountType                           text     HEDGED|NETTED|SPREAD_BETTING  fixed
+totalMarginCalculationType            text     MAX|SUM|NET  fixed
+name                                  text
+lastName                              text
+swapFree                              boolean
+isLimitedRisk                         boolean
+limitedRiskMarginCalculationStrategy  text     ACCORDING_TO_LEVERAGE|ACCORDING_TO_GSL|ACCORDING_TO_GSL_AND_LEVERAGE  fixed
+sendOwnStatement                      boolean
+sendStatementToBroker                 boolean
+address                               text
+city                                  text
+state                                 text
+zipCode                               text
+phone                                 text
+email                                 text
+documentId                            text
+countryId                             integer  1..999
+introducingBroker1                    text
+introducingBroker2                    text
+"""
+
 
 def _field(kind: str, entity: Entity, line: str) -> WritableField:
     name, type_, *marks = line.split()
     span = next((mark for mark in marks if ".." in mark), "..")
+    choices = next((tuple(mark.split("|")) for mark in marks if "|" in mark), None)
     lowest, _, highest = span.partition("..")
     return WritableField(
         kind,
@@ -106,6 +136,7 @@ def _field(kind: str, entity: Entity, line: str) -> WritableField:
         Decimal(highest) if highest else None,
         required="required" in marks,
         updatable="fixed" not in marks,
+        choices=choices,
     )
 
 
@@ -114,8 +145,15 @@ def _fields(kind: str, entity: Entity, block: str) -> tuple[WritableField, ...]:
 
 
 OMTRADER: Final = "omtrader"
+CTRADER: Final = "ctrader"
+
+_OMTRADER_CLIENT = _fields(OMTRADER, "client", _CLIENT)
 
 FIELDS: Final[tuple[WritableField, ...]] = (
-    *_fields(OMTRADER, "client", _CLIENT),
+    *_OMTRADER_CLIENT,
     *_fields(OMTRADER, "account", _ACCOUNT),
+    # A profile is written before a platform is chosen, so the words are the same; a cTrader user is an e-mail address that
+    # no call can change.
+    *(replace(f, kind=CTRADER, required=f.name == "email", updatable=False) for f in _OMTRADER_CLIENT),
+    *_fields(CTRADER, "account", _CTRADER_ACCOUNT),
 )

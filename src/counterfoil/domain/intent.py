@@ -15,6 +15,8 @@ class Kind(StrEnum):
     """Make the registrant a client of the platform."""
     ACCOUNT = "account"
     """Open a trading account."""
+    LINK = "link"
+    """Tie an account to its client, on platforms where opening it does not do that; money waits for it."""
     ADOPT = "adopt"
     """Take an account that exists on the platform already for one of ours; nothing is written."""
     DEPOSIT = "deposit"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from counterfoil.domain import records_market, records_people, records_trading
+from counterfoil.domain import records_ctrader, records_market, records_people, records_trading
 
 NOT_SENT = "null: not sent by the platform"
 
@@ -68,11 +68,20 @@ def _computed(block: str) -> Iterator[Column]:
         yield Column(column.name, column.kind, column.comment, None)
 
 
-def _table(name: str, comment: str, block: str, *, computed: str = "", indexes: str = "") -> Table:
-    columns = (*_columns(block), *_computed(computed))
+def _table(name: str, comment: str, block: str, *, computed: str = "", ctrader: str = "", indexes: str = "") -> Table:
+    """`ctrader`: columns that no field of OMTrader fills."""
+    columns = (*_columns(block), *_computed(computed + ctrader))
     return Table(name, comment, columns, tuple(indexes.split()))
 
 
 TABLES: Mapping[str, Table] = MappingProxyType(
-    {spec["name"]: _table(**spec) for spec in (*records_people.TABLES, *records_market.TABLES, *records_trading.TABLES)}
+    {
+        spec["name"]: _table(**spec)
+        for spec in (
+            *records_people.TABLES,
+            *records_market.TABLES,
+            *records_trading.TABLES,
+            *records_ctrader.TABLES,
+        )
+    }
 )

@@ -1,5 +1,7 @@
 """Columns of the broker's set-up: groups, symbols, group symbols, commissions (reference, sections 5.3 to 5.5)."""
 
+from counterfoil.domain import records_ctrader
+
 GROUPS = """
 root                         boolean    root groups override their children
 parent_id                    integer    groups.id of the parent; 0 for a root
@@ -142,12 +144,14 @@ TABLES: tuple[dict[str, str], ...] = (
         "name": "groups",
         "comment": "Account groups and their trading conditions",
         "block": GROUPS,
+        "ctrader": records_ctrader.GROUPS,
         "indexes": "version",
     },
     {
         "name": "symbols",
         "comment": "Instruments and their contract terms",
         "block": SYMBOLS,
+        "ctrader": records_ctrader.SYMBOLS,
         "indexes": "version",
     },
     {

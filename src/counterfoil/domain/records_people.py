@@ -1,5 +1,7 @@
 """Columns of the people and their money: clients, accounts, transactions (reference, sections 5.1, 5.2 and 5.9)."""
 
+from counterfoil.domain import records_ctrader
+
 CLIENTS = """
 type                   integer    0 individual, 1 corporate, 2 fund
 status                 integer    0 unregistered … 9 active, 10 inactive, 11 suspended, 12 closed, 13 terminated
@@ -139,6 +141,7 @@ TABLES: tuple[dict[str, str], ...] = (
         "name": "accounts",
         "comment": "Trading accounts with their balances as of the last poll",
         "block": ACCOUNTS,
+        "ctrader": records_ctrader.ACCOUNTS,
         "indexes": "client_id version",
     },
     {

@@ -1,5 +1,7 @@
 """Columns of trading: orders, positions, deals (reference, sections 5.6 to 5.8)."""
 
+from counterfoil.domain import records_ctrader
+
 _SYMBOL_NAME = """
 symbol                  text       code such as EURUSD; null: the symbol is not mirrored yet
 """
@@ -157,6 +159,7 @@ TABLES: tuple[dict[str, str], ...] = (
         "comment": "Open positions and their history",
         "block": POSITIONS,
         "computed": POSITIONS_COMPUTED,
+        "ctrader": records_ctrader.POSITIONS,
         "indexes": "account_id version",
     },
     {
@@ -164,6 +167,7 @@ TABLES: tuple[dict[str, str], ...] = (
         "comment": "Ledger of executions and balance operations",
         "block": DEALS,
         "computed": DEALS_COMPUTED,
+        "ctrader": records_ctrader.DEALS,
         "indexes": "account_id version",
     },
 )

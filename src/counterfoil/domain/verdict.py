@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
-from counterfoil.domain.attempt import Absent, Finding, Found, Unclear, Wrong
+from counterfoil.domain.attempt import Absent, Doubtful, Finding, Found, Repeat, Unclear, Wrong
 
 # Looks without a result that are taken beyond the needed ones before a person is asked.
 PATIENCE = 3
@@ -43,8 +43,10 @@ def decide(finding: Finding, trust: Trust) -> tuple[Next, int, str]:
     match finding:
         case Found():
             return Next.CONFIRM, trust.looks, "found on the platform"
-        case Wrong(reason=reason):
+        case Wrong(reason=reason) | Doubtful(reason=reason):
             return Next.PARK, trust.looks, reason
+        case Repeat():
+            return Next.RESEND, trust.looks, "it may be done again"
         case Absent():
             return _absent(trust)
         case Unclear(reason=reason, failed=True):

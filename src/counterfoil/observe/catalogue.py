@@ -268,6 +268,22 @@ SYMBOLS_RENAMED = event(
     "Symbols have new names; rows of the mirror that carry the name were updated.",
     count="symbols",
 )
+TRANSACTIONS_INFERRED = event(
+    "transactions.inferred",
+    "info",
+    "Money moved on accounts that neither deals nor operations of ours explain; the mirror holds it as inferred transactions.",
+    "None after a first reading. Later on, `counterfoil audit` says when one looks like an operation of ours.",
+    inferred="transactions that were inferred",
+    withdrawn="earlier ones that something late explains, now deleted",
+)
+OPERATION_RECORD_TAKEN = event(
+    "operation.record_taken",
+    "error",
+    "The platform named a record for an operation of ours under which the mirror holds another transaction; nothing was "
+    "overwritten, the operation got an id of our own.",
+    "Compare both with the platform's own books: `counterfoil intents show REFERENCE`.",
+    record_id="the platform's id of both",
+)
 
 # --- process --------------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """What a platform is to the rest: the shape of its readers, and what it needs from outside."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from counterfoil.domain.login import LoginFacts
 from counterfoil.domain.page import Page
@@ -28,6 +29,20 @@ class Budget(Protocol):
 
     async def limited(self, seconds: float) -> None:
         """The platform said to come back in so many seconds."""
+
+
+class WriteAllowance(Protocol):
+    """The requests other than reads that a platform allows in an hour, counted over all replicas."""
+
+    async def take(self, priority: Priority) -> None:
+        """Count one that is about to be sent; the last tenth is kept for money.
+
+        Raises:
+            PausedError: there is none left; it says when there will be.
+        """
+
+    async def exhausted(self, seconds: float | None) -> None:
+        """The platform says that there is none left, for so many seconds where it says that too."""
 
 
 class Vault(Protocol):
@@ -55,6 +70,19 @@ class Query:
     descending: bool = False
     priority: Priority = Priority.NORMAL
     remembered: Mapping[bytes, Page] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Closings:
+    """Closing deals of one span of time.
+
+    `by_closing`: whether the span is proven to be about the time of closing (True) or of opening (False); None: not proven.
+    `latest`: the highest time of closing among them.
+    """
+
+    page: Page
+    by_closing: bool | None
+    latest: datetime | None
 
 
 class Binding(Protocol):
@@ -92,3 +120,30 @@ class Reader(Protocol):
 
     def can_read_singly(self, resource: str) -> bool:
         """Whether `single` knows this resource."""
+
+
+@runtime_checkable
+class SnapshotReader(Protocol):
+    """A platform whose lists come whole and whose histories come by spans of time. Errors and budget as for Reader."""
+
+    def now(self) -> datetime:
+        """The platform's clock, as well as its answers have told it."""
+
+    def snapshot(
+        self, resource: str, remembered: Mapping[bytes, Page], priority: Priority
+    ) -> AsyncGenerator[Page, None]:
+        """A whole list, in one page or several; it ends only when nothing of it is missing. To be closed by the caller."""
+
+    async def closings(
+        self, since: datetime, until: datetime, priority: Priority, account_id: int | None = None
+    ) -> Closings:
+        """Closing deals of a span of at most two days, its end not included."""
+
+    async def subaccounts(self, account_id: int, digits: int | None, priority: Priority) -> Page:
+        """The copy sub-accounts of an account; `digits`: of its currency."""
+
+    async def single(self, resource: str, record_id: int, priority: Priority) -> Page | None:
+        """See Reader."""
+
+    def can_read_singly(self, resource: str) -> bool:
+        """See Reader."""

@@ -43,7 +43,8 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 class Answer:
     """What came back. `status` 0: nothing did, and `silence` says how; `reason` is for a person, without bodies.
 
-    `digest`: of path and body, so that equal digests mean the same list with the same content.
+    `digest`: of path and body, so that equal digests mean the same list with the same content. `oversized`: the answer was cut
+    off because it is longer than any should be.
     """
 
     status: int
@@ -54,6 +55,7 @@ class Answer:
     reason: str = ""
     sandbox: bool = False
     date: datetime | None = None
+    oversized: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -127,10 +129,12 @@ class Http:
         params: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
         deadline: float = math.inf,
+        limited_apart: bool = False,
     ) -> Answer:
         """Send one request when the budget allows, and tell the budget how it went.
 
         `body`: JSON. `deadline`: on the clock of time.monotonic(); after it no byte leaves, and NOT_CONNECTED says so.
+        `limited_apart`: an answer 429 concerns requests of this sort alone, and the caller minds it.
 
         Raises:
             PausedError: the budget does not allow it for longer than a request may wait.
@@ -141,7 +145,9 @@ class Http:
                     0, silence=Silence.NOT_CONNECTED, reason="no turn came before the attempt's time was over"
                 )
             answer = await self._send(Request(method, path, headers, params, body))
-        if answer.status in (425, 429):
+        if answer.status in (425, 429) and limited_apart:
+            pass
+        elif answer.status in (425, 429):
             await budget.limited(answer.retry_after or DEFAULT_RETRY_AFTER)
         elif answer.silence or answer.status >= 500:
             await budget.failed(answer.reason or f"HTTP {answer.status}")
@@ -174,7 +180,7 @@ class Http:
                     body += piece
                     if len(body) > BODY_LIMIT:
                         reason = f"the answer is larger than {BODY_LIMIT // 1024 // 1024} MiB"
-                        return Answer(0, silence=Silence.INTERRUPTED, reason=reason)
+                        return Answer(0, silence=Silence.INTERRUPTED, reason=reason, oversized=True)
             unpacking.finish()
             return Answer(
                 response.status_code,

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from counterfoil.domain.attempt import Facts, Fence, Finding, Found, Outcome, Rejected, Wrong
+from counterfoil.domain.attempt import Doubtful, Facts, Fence, Finding, Found, Outcome, Rejected, Wrong
 from counterfoil.domain.intent import Kind
 
 
@@ -14,8 +15,9 @@ class Wish:
     """One thing to be done on a platform, complete. What a kind does not need is left at its default.
 
     `external_id`: the registrant. `fields`: of the client or account to make, or only what is to change. `passwords`:
-    user_password, investor_password. `amount`: positive, account currency. `again`: an attempt may have been made in a life
-    that the database forgot, so its effect is taken for ours where it is found.
+    user_password, investor_password, password_hash. `amount`: positive, account currency. `reference`: our own, of a balance
+    operation or of an account to be opened. `again`: an attempt may have been made in a life that the database forgot, so its
+    effect is taken for ours where it is found.
     """
 
     kind: Kind
@@ -43,16 +45,26 @@ class Books(Protocol):
     async def accounts_named(self, username: str) -> list[tuple[int, int | None]]:
         """Accounts of this login name, in any case of letters: id and client_id."""
 
+    async def accounts_marked(self, marker: str) -> list[int]:
+        """Accounts whose description carries this marker."""
+
+    async def newest_account_at(self) -> datetime | None:
+        """When the newest mirrored account was opened on the platform; None when none is mirrored."""
+
     async def booked(self, account_id: int, *, until: int, credit: bool) -> Decimal:
         """The sum of an account's mirrored deals with ids up to `until`: its credits alone, or all the others."""
 
 
-Prepared = Fence | Found | Rejected | Wrong
+Prepared = Fence | Found | Rejected | Wrong | Doubtful
 """What a look before the first byte may end with: go on, it is there already, it cannot be, a person must settle it."""
 
 
 class Writer(Protocol):
     """A platform as the write path sees it. Reads raise as domain.errors says; `send` never raises a CounterfoilError."""
+
+    @property
+    def shows_references(self) -> bool:
+        """Whether a balance operation can be found on the platform by the reference that it was sent with."""
 
     def prepares(self, kind: Kind) -> bool:
         """Whether an attempt of this kind needs a look and a fence before its first byte."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
+from typing import cast
 
 from counterfoil.domain.errors import (
     BrokenInvariantError,
@@ -18,18 +19,13 @@ from counterfoil.domain.errors import (
 )
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
-from counterfoil.platforms.base import Reader
-from counterfoil.pull import history, listing, live, sweep, transactions
+from counterfoil.platforms.base import Reader, SnapshotReader
+from counterfoil.pull import history, listing, live, positions, snapshots, spans, subaccounts, sweep, transactions
 from counterfoil.pull.run import Memory, Pace, Progress, Run
 from counterfoil.store import Unreachable, leases
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.runs import Runs
 
-# The order of a first pass: what others refer to comes first.
-ORDER = (
-    "groups", "symbols", "clients", "accounts", "positions", "orders",
-    "commissions", "group_symbols", "transactions", "deals", "sweep",
-)  # fmt: skip
 LONGEST_RETRY = 900.0
 # What is remembered of a resource is compared with the database again after so many seconds.
 LONGEST_MEMORY = 3600.0
@@ -52,14 +48,33 @@ async def _deals(run: Run) -> None:
     await history.pull(run, "deals", "deals", priority=Priority.NORMAL)
 
 
-_PULLS: Mapping[str, Callable[[Run], Awaitable[None]]] = {
-    **dict.fromkeys(("clients", "accounts", "groups", "symbols", "commissions", "group_symbols"), listing.pull),
+Plan = Mapping[str, Callable[[Run], Awaitable[None]]]
+"""How each resource of a kind of platform is pulled, in the order of a first pass: what others refer to comes first."""
+
+OMTRADER: Plan = {
+    "groups": listing.pull,
+    "symbols": listing.pull,
+    "clients": listing.pull,
+    "accounts": listing.pull,
     "positions": live.pull,
     "orders": live.pull,
-    "deals": _deals,
+    "commissions": listing.pull,
+    "group_symbols": listing.pull,
     "transactions": transactions.pull,
+    "deals": _deals,
     "sweep": sweep.pull,
 }
+CTRADER: Plan = {
+    "groups": snapshots.pull,
+    "symbols": snapshots.pull,
+    "deposit_assets": snapshots.pull,
+    "accounts": snapshots.pull,
+    "positions": positions.pull,
+    "deals": spans.pull,
+    "subaccounts": subaccounts.pull,
+    "sweep": spans.sweep,
+}
+PLANS: Mapping[str, Plan] = {"omtrader": OMTRADER, "ctrader": CTRADER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +103,10 @@ class Puller:
 
     runs: Runs
     platform: str
-    reader: Reader
+    reader: Reader | SnapshotReader
     pace: Pace
     intervals: Mapping[str, timedelta]
+    plan: Plan = field(default_factory=lambda: OMTRADER)
     _memories: dict[str, Memory] = field(default_factory=dict)
     _backoffs: dict[str, _Backoff] = field(default_factory=dict)
 
@@ -129,7 +145,7 @@ class Puller:
         run = self._prepare(resource, lease, wish)
         events.emit(events.PULL_STARTED)
         try:
-            await _PULLS[resource](run)
+            await self.plan[resource](run)
             await self._finish(run)
         except asyncio.CancelledError:
             events.emit(events.PULL_INTERRUPTED)
@@ -153,22 +169,23 @@ class Puller:
             memory = Memory(since=time.monotonic())
         return Run(
             mirror=Mirror(self.runs.engine, lease),
-            reader=self.reader,
+            # Each pull of a plan knows which of the two it works with.
+            reader=cast("Reader", self.reader),
             resource=resource,
             memory=memory,
             pace=self.pace,
             full=wish.full,
             accepted=wish.accepted,
-            round_share=self._round_share(wish),
+            round_share=self._round_share(resource, wish),
             round_length=self.intervals.get("sweep", timedelta(0)),
             progress=wish.progress,
         )
 
-    def _round_share(self, wish: Wish) -> float:
+    def _round_share(self, resource: str, wish: Wish) -> float:
         """The slow round belongs to the daemon, and takes as long as a sweep is wanted."""
         if wish.wait or "sweep" not in self.intervals:
             return 0.0
-        return self.intervals["transactions"] / self.intervals["sweep"] if "transactions" in self.intervals else 0.0
+        return self.intervals[resource] / self.intervals["sweep"] if resource in self.intervals else 0.0
 
     async def _finish(self, run: Run) -> None:
         duration = run.age

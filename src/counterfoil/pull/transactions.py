@@ -54,14 +54,14 @@ async def pull(run: Run) -> None:
     unreadable: list[Exception] = []
     await _ask_all(run, await run.mirror.accounts_to_ask(everyone=run.full), Priority.NORMAL, unreadable)
     if run.round_share and run.complete:
-        await _ask_all(run, await _due(run), Priority.SWEEP, unreadable)
+        await _ask_all(run, await due(run), Priority.SWEEP, unreadable)
     if run.full or run.round_share:
         await _judge(run)
     if unreadable:
         raise unreadable[0]
 
 
-async def _due(run: Run) -> list[Account]:
+async def due(run: Run) -> list[Account]:
     """This run's share of the slow round, the longest unasked first; nobody is asked sooner than the round needs."""
     total = await run.mirror.count("accounts")
     share = max(1, math.ceil(total * run.round_share))

@@ -16,6 +16,7 @@ from typing import assert_never
 from counterfoil.domain import retry
 from counterfoil.domain.attempt import (
     Accepted,
+    Doubtful,
     Fence,
     Found,
     Mismatch,
@@ -114,7 +115,7 @@ class Attempts:
 
     async def _prepared(self, held: Held, wish: Wish) -> Result:
         """Look first, note the fence, and only then send: before the fence is committed no byte may leave."""
-        if held.kind in MONEY and not held.waived and not await self.books.references_are_readable():
+        if held.kind in MONEY and held.probe_first and not held.waived and not await self._can_be_found():
             # Whatever such a look does not find may be there all the same.
             reason = "it may have been sent before, and no reference of ours was ever read back from this platform"
             return Result(state=State.PARKED, reason=reason, evidence={"finding": "unclear", "reason": reason})
@@ -124,8 +125,8 @@ class Attempts:
                 return Result(
                     state=State.CONFIRMED, record_id=record_id, facts=facts, evidence={"recognised": record_id}
                 )
-            case Rejected() as rejected:
-                return self._result(held, rejected)
+            case Rejected() | Doubtful() as refused:
+                return self._result(held, refused)
             case Wrong(reason=reason, evidence=evidence):
                 pause = f"{held.reference}: {reason}" if held.kind in MONEY else None
                 return Result(state=State.PARKED, reason=reason, evidence=evidence, pause=pause)
@@ -136,6 +137,9 @@ class Attempts:
                 return self._result(held, await self.writer.send(wish, deadline=self._deadline(since)))
             case _:
                 assert_never(prepared)
+
+    async def _can_be_found(self) -> bool:
+        return self.writer.shows_references and await self.books.references_are_readable()
 
     async def _looked(self, held: Held, wish: Wish) -> Prepared:
         """The look before; what it leaves open a person has answered for where the desk said so."""
@@ -164,6 +168,9 @@ class Attempts:
                     evidence={"answered_record": record_id},
                     pause=f"{held.reference}: {reason}",
                 )
+            case Doubtful(reason=reason, evidence=evidence):
+                told = {"finding": "doubtful", "reason": reason, **evidence}
+                return Result(state=State.PARKED, reason=reason, evidence=told)
             case NotSent():
                 return _not_sent(held, outcome)
             case _:

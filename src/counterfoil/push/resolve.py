@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from counterfoil.domain import retry
-from counterfoil.domain.attempt import Finding, Found, Unclear, Wrong
+from counterfoil.domain.attempt import Finding, Found, Repeat, Unclear, Wrong
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.domain.intent import MONEY, State
 from counterfoil.domain.verdict import Next, Trust, decide
@@ -53,7 +53,10 @@ class Looks:
                     evidence=evidence,
                     probed=True,
                 )
-            case Next.RESEND if held.resends + 1 < MOST_ATTEMPTS:
+            case Next.RESEND if isinstance(finding, Repeat) and held.resends + 1 < retry.MOST_TRIES:
+                wait = retry.delay(held.resends + 1)
+                return Result(state=State.PENDING, reason=reason, evidence=evidence, probed=True, wait=wait)
+            case Next.RESEND if not isinstance(finding, Repeat) and held.resends + 1 < MOST_ATTEMPTS:
                 return Result(state=State.PENDING, reason=reason, evidence=evidence, probed=True)
             case Next.RESEND:
                 told = f"sent {held.resends + 1} times, and {reason} each time"
@@ -101,13 +104,16 @@ class Looks:
     async def _trust(self, held: Held) -> Trust:
         return Trust(
             settled=held.age is not None and held.age > self.patience.settle.total_seconds(),
-            readable=held.kind not in MONEY or await self.books.references_are_readable(),
+            # Where references are not shown, a look does not rest on them.
+            readable=held.kind not in MONEY
+            or not self.writer.shows_references
+            or await self.books.references_are_readable(),
             looks=held.looks,
             needed=self.patience.looks,
         )
 
     async def _note(self, held: Held) -> None:
-        if held.kind in MONEY:
+        if held.kind in MONEY and self.writer.shows_references:
             await self.books.note_readable()
 
     def _wait(self, held: Held) -> float:
@@ -119,5 +125,11 @@ class Looks:
 
 
 def _evidence(finding: Finding, reason: str) -> Mapping[str, object]:
-    facts = finding.facts if isinstance(finding, Found) else finding.evidence
-    return {"finding": type(finding).__name__.lower(), "reason": reason, **facts}
+    match finding:
+        case Found(facts=facts):
+            shown = facts
+        case Repeat():
+            shown = {}
+        case _:
+            shown = finding.evidence
+    return {"finding": type(finding).__name__.lower(), "reason": reason, **shown}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from counterfoil.domain.intent import Kind
+from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.writing import Wish
 from counterfoil.store.intents import Held
 
@@ -26,9 +27,14 @@ def wish(held: Held, passwords: Mapping[str, str]) -> Wish:
         passwords=passwords,
         amount=held.amount,
         digits=held.digits,
-        reference=held.idempotency_reference,
+        reference=_reference(held),
         again=held.probe_first,
     )
+
+
+def _reference(held: Held) -> str | None:
+    """An account can be recognised by ours too, where the platform keeps it."""
+    return idempotency_reference(held.reference) if held.kind is Kind.ACCOUNT else held.idempotency_reference
 
 
 def _fields(held: Held) -> Mapping[str, object]:
@@ -39,6 +45,8 @@ def _fields(held: Held) -> Mapping[str, object]:
             return {**_of_profile(held.profile), **held.account_defaults, **held.account_wish}
         case Kind.UPDATE_CLIENT | Kind.UPDATE_ACCOUNT:
             return held.wish
+        case Kind.ADOPT:
+            return {name: held.profile[name] for name in ("email",) if name in held.profile}
         case _:
             return {}
 

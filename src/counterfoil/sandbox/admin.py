@@ -1,12 +1,12 @@
 """`/_sandbox/...`: the books' own truth, the faults in force, and the market's levers. No login, not journalled."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from counterfoil.sandbox.books import Books, UnknownRowError
+from counterfoil.sandbox.books import UnknownRowError
 from counterfoil.sandbox.desk import FaultDesk
 from counterfoil.sandbox.faults import FaultError
 from counterfoil.sandbox.ledger import RefusedError
@@ -31,10 +31,42 @@ class _Place(msgspec.Struct, forbid_unknown_fields=True):
     id: int
 
 
+class OpenBooks(Protocol):
+    """What the back door asks of the books of any platform."""
+
+    def truth(self) -> dict[str, Any]:
+        """Counts, money by account, and what is wrong."""
+        ...
+
+    def table(self, resource: str) -> Sized:
+        """The rows of a resource, to be counted. Raises UnknownRowError."""
+        ...
+
+    def rows(self, resource: str) -> Iterator[bytes]:
+        """Every row's JSON."""
+        ...
+
+    def trade(self, rounds: int = 1) -> None:
+        """Let the market run."""
+        ...
+
+    def late(self, count: int = 1) -> list[int]:
+        """Let deals enter late; their ids."""
+        ...
+
+    def delete(self, resource: str, key: int) -> None:
+        """Make a row disappear."""
+        ...
+
+    def touch(self, resource: str, key: int) -> None:
+        """Change a row."""
+        ...
+
+
 class Admin:
     """The sandbox's back door."""
 
-    def __init__(self, books: Books, desk: FaultDesk) -> None:
+    def __init__(self, books: OpenBooks, desk: FaultDesk) -> None:
         self._books = books
         self._desk = desk
         self._actions: dict[tuple[str, str], Callable[[web.Request, bytes], object]] = {
@@ -78,7 +110,7 @@ class Admin:
         if not 0 <= rounds <= _MOST_ROUNDS:
             raise RefusedError(f"rounds must be 0 to {_MOST_ROUNDS}")
         self._books.trade(rounds)
-        return {"rounds": rounds, "deals": len(self._books.deals)}
+        return {"rounds": rounds, "deals": len(self._books.table("deals"))}
 
     def _late(self, _request: web.Request, body: bytes) -> object:
         return {"ids": self._books.late(_decode(body, _Count).count)}

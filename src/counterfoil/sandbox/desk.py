@@ -11,14 +11,15 @@ from counterfoil.sandbox.faults import KINDS, Armed, Fault, FaultError, Shift, S
 
 
 class FaultDesk:
-    """The faults in force."""
+    """The faults in force. `kinds`: those that the platform obeys, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Mapping[str, type[Fault]] = KINDS) -> None:
+        self._kinds = kinds
         self._armed: list[Armed] = []
 
     def set(self, spec: object) -> None:
         """Replace all faults by one object, a list of them, or {"faults": list}. Raises FaultError and changes nothing."""
-        self._armed = [Armed(_read(item, place)) for place, item in enumerate(_items(spec))]
+        self._armed = [Armed(_read(item, place, self._kinds)) for place, item in enumerate(_items(spec))]
 
     def clear(self) -> None:
         """Good weather again."""
@@ -37,7 +38,7 @@ class FaultDesk:
 
     def fired(self, kind: str) -> int:
         """How often faults of this kind have struck."""
-        return sum(a.fired for a in self._armed if isinstance(a.fault, KINDS[kind]))
+        return sum(a.fired for a in self._armed if isinstance(a.fault, self._kinds[kind]))
 
     def pick(self, method: str, path: str, target: str) -> Struck:
         """The faults that strike this request."""
@@ -56,10 +57,10 @@ def _items(spec: object) -> list[object]:
     return list(spec)
 
 
-def _read(item: object, place: int) -> Fault:
-    kind = KINDS.get(str(item.get("kind"))) if isinstance(item, Mapping) else None
+def _read(item: object, place: int, kinds: Mapping[str, type[Fault]]) -> Fault:
+    kind = kinds.get(str(item.get("kind"))) if isinstance(item, Mapping) else None
     if kind is None:
-        raise FaultError(f"faults[{place}]: unknown kind; there are {', '.join(sorted(KINDS))}")
+        raise FaultError(f"faults[{place}]: unknown kind; there are {', '.join(sorted(kinds))}")
     try:
         fault: Fault = msgspec.convert(item, kind)
     except msgspec.ValidationError as error:

@@ -1,7 +1,7 @@
 """Listings: paging and sorting (reference, section 3), the envelope, and the faults that bend them."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from counterfoil.sandbox.text import ENCODER
 
 _SORTABLE: Final = frozenset({"id", "created_at", "updated_at"})
 _DEFAULT_LIMIT: Final = 100
+_SECRETS: Final = ("user_password", "investor_password")
 _HASH: Final = 2_654_435_761
 _HASH_SPACE: Final = 1 << 32
 
@@ -123,8 +124,8 @@ def _slice(ids: Sequence[int], start: int, stop: int, *, descending: bool) -> Se
 
 def _visible(view: View, ids: Sequence[int], struck: f.Struck) -> Sequence[int]:
     if vanish := struck.get(f.Vanish):
-        bound = vanish.fraction * _HASH_SPACE
-        ids = [key for key in ids if key * _HASH % _HASH_SPACE >= bound]
+        gone = vanishing(ids, vanish)
+        ids = [key for key in ids if key not in gone]
     for armed in struck.armed:
         if isinstance(armed.fault, f.LateRows):
             hidden = _hidden(armed, armed.fault, view)
@@ -182,31 +183,43 @@ def _shape(rows: list[bytes], query: Query, total: int, struck: f.Struck) -> byt
 
 # Faults of single rows
 
-_Fields = dict[str, msgspec.Raw]
+Fields = dict[str, msgspec.Raw]
+"""A row's names and the raw text of its values."""
 
 
-def mangle(rows: list[bytes], struck: f.Struck) -> list[bytes]:
-    """The rows of an answer as the row faults leave them, token by token."""
-    changes = [_change(fault) for fault in struck if isinstance(fault, f.RowFault)]
-    if not changes:
+def mangle(rows: list[bytes], struck: f.Struck, secrets: Sequence[str] = _SECRETS) -> list[bytes]:
+    """The rows of an answer as the row faults leave them, token by token. `secrets`: what passwords are called here."""
+    if not any(isinstance(fault, f.RowFault) for fault in struck):
         return rows
-    mangled = []
+    return [_written(fields) for fields in bend([_ROW.decode(row) for row in rows], struck, secrets)]
+
+
+def bend(rows: list[Fields], struck: f.Struck, secrets: Sequence[str] = _SECRETS) -> list[Fields]:
+    """The same for rows that are taken apart already."""
+    changes = [_change(fault, secrets) for fault in struck if isinstance(fault, f.RowFault)]
+    bent = []
     for place, row in enumerate(rows):
-        fields = _ROW.decode(row)
+        fields = row
         for change in changes:
             fields = change(place, fields)
-        mangled.append(_written(fields))
-    return mangled
+        bent.append(fields)
+    return bent
 
 
-def _change(fault: f.RowFault) -> Callable[[int, _Fields], _Fields]:
+def vanishing(keys: Iterable[int], fault: f.Vanish) -> set[int]:
+    """Which ids a `vanish` fault takes away."""
+    bound = fault.fraction * _HASH_SPACE
+    return {key for key in keys if key * _HASH % _HASH_SPACE < bound}
+
+
+def _change(fault: f.RowFault, secrets: Sequence[str]) -> Callable[[int, Fields], Fields]:
     if isinstance(fault, f.ShuffleFields):
         return _shuffled
     if isinstance(fault, f.ExtraField):
         added = {fault.name: msgspec.Raw(fault.value.encode())}
         return lambda _place, fields: {**fields, **added}
     if isinstance(fault, f.PasswordLeak):
-        leak = {name: msgspec.Raw(b'"leaked-secret"') for name in ("user_password", "investor_password")}
+        leak = {name: msgspec.Raw(b'"leaked-secret"') for name in secrets}
         return lambda _place, fields: {**fields, **leak}
     if isinstance(fault, f.MalformedRecord):
         return _malformed(fault)
@@ -215,14 +228,14 @@ def _change(fault: f.RowFault) -> Callable[[int, _Fields], _Fields]:
     raise TypeError(f"{type(fault).__name__} changes no rows")
 
 
-def _shuffled(place: int, fields: _Fields) -> _Fields:
+def _shuffled(place: int, fields: Fields) -> Fields:
     names = list(fields)
     random.Random(place + 1).shuffle(names)
     return {name: fields[name] for name in names}
 
 
-def _malformed(fault: f.MalformedRecord) -> Callable[[int, _Fields], _Fields]:
-    def change(place: int, fields: _Fields) -> _Fields:
+def _malformed(fault: f.MalformedRecord) -> Callable[[int, Fields], Fields]:
+    def change(place: int, fields: Fields) -> Fields:
         if place != fault.row:
             return fields
         if fault.value is None:
@@ -232,6 +245,6 @@ def _malformed(fault: f.MalformedRecord) -> Callable[[int, _Fields], _Fields]:
     return change
 
 
-def _written(fields: _Fields) -> bytes:
+def _written(fields: Fields) -> bytes:
     """Joined by hand, for the values need not be JSON any more."""
     return b"{%b}" % b",".join(b"%b:%b" % (ENCODER.encode(name), bytes(value)) for name, value in fields.items())

@@ -32,6 +32,7 @@ import msgspec
 from counterfoil.sandbox import faults as f
 from counterfoil.sandbox import listing, writes
 from counterfoil.sandbox.books import Books
+from counterfoil.sandbox.calls import Call, Flood, Reply, Route
 from counterfoil.sandbox.ledger import RefusedError
 from counterfoil.sandbox.rows import Account, Record, Transaction
 from counterfoil.sandbox.text import ENCODER
@@ -52,24 +53,12 @@ _OF_GROUP: Final = re.compile(r"/api/v1/manager/groups?/(\d{1,19})/(commissions|
 _OF_ACCOUNT: Final = re.compile(r"/api/v1/manager/accounts/(\d{1,19})/transactions/history")
 _MONEY: Final = re.compile(r"/api/v1/manager/accounts/(\d{1,19})/money")
 _LOGIN: Final = "/api/v1/oauth2/login"
-
-
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, as far as the platform looks at it."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    authorization: str = ""
-    body: bytes = b""
-    remote: str = "127.0.0.1"
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """One answer: status and body (the envelope)."""
-
-    status: int
-    body: bytes
+_FLOOD: Final = Flood(
+    b'{"success":true,"code":200,"data":{"records":[',
+    b'{"id":1,"padding":"' + b"x" * 65_000 + b'"},',
+    b'{"id":1}]},"error":"","message":""}',
+)
+_ERRORS: Final = {403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests"}
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -78,14 +67,6 @@ class Session(msgspec.Struct, frozen=True):
     scope: str
     account_id: int
     expires_at: float
-
-
-class Route(msgspec.Struct, frozen=True):
-    """What a path means: the target for the faults, the resource, and the id in it."""
-
-    target: str
-    resource: str = ""
-    key: int = 0
 
 
 class _NotFoundError(Exception):
@@ -125,7 +106,7 @@ def _resolve_write(method: str, path: str) -> Route:
     return Route(f.MISS)
 
 
-class Platform:
+class OmtraderPlatform:
     """Answers calls from the books. `clock` gives monotonic seconds."""
 
     def __init__(
@@ -145,9 +126,42 @@ class Platform:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
 
+    flood = _FLOOD
+    resolve = staticmethod(resolve)
+
     def expire_tokens(self) -> None:
         """Every token issued so far becomes worthless."""
         self._sessions.clear()
+
+    def foretell(self, route: Route, struck: f.Struck) -> None:
+        """No fault of this platform touches the books so early."""
+
+    def settle(self, route: Route, struck: f.Struck) -> None:
+        """The fault `shift`: a row leaves, or enters late."""
+        shift = struck.get(f.Shift)
+        if shift is not None:
+            (self._books.leave_front if shift.action == "delete" else self._books.enter_front)(route.resource)
+
+    def refusal(self, struck: f.Struck) -> Reply | None:
+        """The error that a fault answers before anything has happened."""
+        if limited := struck.get(f.RateLimited):
+            return msgspec.structs.replace(_error(429), retry_after=limited.retry_after)
+        if struck.has(f.Forbid):
+            return _error(403)
+        if before := struck.get(f.ErrorBefore):
+            return _error(before.status)
+        lie = struck.get(f.SuccessFalse)
+        return _lie(lie) if lie is not None and not lie.after else None
+
+    def distort(self, reply: Reply, struck: f.Struck) -> Reply:
+        """An answer after its effect, as the faults leave it."""
+        if after := struck.get(f.ErrorAfter):
+            return _error(after.status)
+        if (lie := struck.get(f.SuccessFalse)) is not None:
+            return _lie(lie)
+        if (shape := struck.get(f.WrongShape)) is not None:
+            return Reply(reply.status, listing.envelope(shape.value.encode(), reply.status))
+        return reply
 
     def answer(self, call: Call, route: Route, struck: f.Struck) -> Reply:
         """The answer to a call, its effect included."""
@@ -285,6 +299,14 @@ class Platform:
 def refuse(status: int, error: str, message: str) -> Reply:
     """An error in the envelope."""
     return Reply(status, listing.refusal(status, error, message))
+
+
+def _error(status: int) -> Reply:
+    return refuse(status, _ERRORS.get(status, "Internal Error"), "simulated fault")
+
+
+def _lie(fault: f.SuccessFalse) -> Reply:
+    return Reply(200, listing.refusal(fault.code, fault.error, fault.message))
 
 
 def _entity(row: bytes, struck: f.Struck, *, status: int = 200) -> Reply:

@@ -1,4 +1,4 @@
-"""The simulated platform on a socket: HTTP around `omtrader`, the faults of the transport, start and end."""
+"""A simulated platform on a socket: HTTP around its API, the faults of the transport, start and end."""
 
 import asyncio
 import contextlib
@@ -7,46 +7,25 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
+import msgspec
 from aiohttp import web
 
 from counterfoil.sandbox import faults as f
-from counterfoil.sandbox import journal, listing, omtrader
+from counterfoil.sandbox import journal
 from counterfoil.sandbox.admin import PREFIX, Admin
-from counterfoil.sandbox.books import Books
+from counterfoil.sandbox.calls import Call, Flood, Reply, Route
 from counterfoil.sandbox.desk import FaultDesk
 from counterfoil.sandbox.journal import Entry, Journal
-from counterfoil.sandbox.omtrader import Call, Platform, Reply, Route
+from counterfoil.sandbox.kinds import kind
+from counterfoil.sandbox.options import SandboxOptions
 
 _MARKED: ContextVar[bool] = ContextVar("_MARKED", default=False)
 _HTML: Final = "<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
 _SLASHES: Final = re.compile("/+")
-_HUGE_ROW: Final = b'{"id":1,"padding":"' + b"x" * 65_000 + b'"},'
 _GRACE: Final = 2.0
 _LOOK: Final = 0.02
-_ERRORS: Final = {403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too Many Requests"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SandboxOptions:
-    """How to run a sandbox. `tick`: seconds between trading rounds, None for a market that only moves when told."""
-
-    kind: str = "omtrader"
-    host: str = "127.0.0.1"
-    port: int = 0
-    clients: int = 100
-    accounts: int = 200
-    deals: int = 2_000
-    seed: int = 1
-    tick: float | None = None
-    faults: Path | None = None
-    username: str = "crm-api"
-    password: str = "sandbox"  # noqa: S105 - the sandbox's well-known password
-    token_lifetime: int = 3_600
-    page_limit: int = 1_000
 
 
 class Sandbox:
@@ -55,18 +34,12 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self.options = options or SandboxOptions()
         wish = self.options
-        if wish.kind != "omtrader":
-            raise ValueError(f"no sandbox of kind {wish.kind!r}; there is omtrader")
-        self.faults = FaultDesk()
+        chosen = kind(wish.kind)
+        self.faults = FaultDesk(chosen.faults)
         if wish.faults is not None:
             self.faults.load(wish.faults)
-        self.books = Books(clients=wish.clients, accounts=wish.accounts, deals=wish.deals, seed=wish.seed)
+        self.books, self.platform, self.login = chosen.make(wish)
         self.requests = Journal()
-        users = {
-            wish.username: (wish.password, omtrader.MANAGER),
-            "trader": ("trader", omtrader.TRADER),
-        }
-        self.platform = Platform(self.books, users, token_lifetime=wish.token_lifetime, page_limit=wish.page_limit)
         self._admin = Admin(self.books, self.faults)
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -126,7 +99,7 @@ class Sandbox:
         if request.path.startswith(PREFIX):
             return await self._admin.answer(request)
         path = _SLASHES.sub("/", request.path)
-        route = omtrader.resolve(request.method, path)
+        route = self.platform.resolve(request.method, path)
         body = await request.read()
         entry = Entry(request.method, path, request.query_string, body, journal.now(), route.target)
         with self.requests.open(entry):
@@ -135,6 +108,8 @@ class Sandbox:
                 path=path,
                 query=request.query,
                 authorization=request.headers.get("Authorization", ""),
+                accept=request.headers.get("Accept", ""),
+                content_type=request.headers.get("Content-Type", ""),
                 body=body,
                 remote=request.remote or "",
             )
@@ -147,18 +122,19 @@ class Sandbox:
         _MARKED.set(not struck.has(f.Unmark))
         if not struck.armed:
             return _response(self.platform.answer(call, route, struck))
-        early = await self._before(request, struck)
+        early = await self._before(request, route, struck)
         if early is not None:
             return early
         reply = self.platform.answer(call, route, struck)
         if reply.status < web.HTTPBadRequest.status_code:
-            self._shift(route, struck)
+            self.platform.settle(route, struck)
         return await self._after(request, reply, struck)
 
-    async def _before(self, request: web.Request, struck: f.Struck) -> web.StreamResponse | None:
+    async def _before(self, request: web.Request, route: Route, struck: f.Struck) -> web.StreamResponse | None:
         """Faults that strike before the effect; an answer ends the request."""
         if delay := struck.get(f.Delay):
             await self._pause(delay.seconds)
+        self.platform.foretell(route, struck)
         if struck.has(f.Deaf):
             await self._wait_for_hang_up(request)
             return _hang_up(request)
@@ -166,37 +142,30 @@ class Sandbox:
             return _hang_up(request)
         if struck.has(f.ExpireTokens):
             self.platform.expire_tokens()
-        return _refused_before(struck)
-
-    def _shift(self, route: Route, struck: f.Struck) -> None:
-        shift = struck.get(f.Shift)
-        if shift is not None:
-            (self.books.leave_front if shift.action == "delete" else self.books.enter_front)(route.resource)
+        refused = self.platform.refusal(struck)
+        return None if refused is None else _response(refused)
 
     async def _after(self, request: web.Request, reply: Reply, struck: f.Struck) -> web.StreamResponse:
         """Faults that strike after the effect."""
         if struck.has(f.DropAfter):
             return _hang_up(request)
-        if after := struck.get(f.ErrorAfter):
-            return _response(_error(after.status))
-        if (lie := struck.get(f.SuccessFalse)) is not None:
-            return _response(_lie(lie))
-        if (shape := struck.get(f.WrongShape)) is not None:
-            reply = Reply(reply.status, listing.envelope(shape.value.encode(), reply.status))
+        reply = self.platform.distort(reply, struck)
+        if struck.has(f.ErrorAfter) or struck.has(f.SuccessFalse):
+            return _response(reply)
         if (html := struck.get(f.Html)) is not None:
             return web.Response(text=_HTML, status=html.status, content_type="text/html")
         return await self._send(request, reply, struck)
 
     async def _send(self, request: web.Request, reply: Reply, struck: f.Struck) -> web.StreamResponse:
         if (huge := struck.get(f.Huge)) is not None:
-            return await _stream(request, _flood(huge.size))
+            return await _stream(request, _flood(self.platform.flood, huge.size), Reply(200, b""))
         if (cut := struck.get(f.Truncated)) is not None:
             kept = reply.body[: len(reply.body) // 2 if cut.keep is None else cut.keep]
             if cut.announce:
-                return await _break_off(request, kept, len(reply.body))
-            reply = Reply(reply.status, kept)
+                return await _break_off(request, kept, reply)
+            reply = msgspec.structs.replace(reply, body=kept)
         if (slow := struck.get(f.SlowBody)) is not None:
-            return await _stream(request, self._trickle(reply.body, slow.bytes_per_second), status=reply.status)
+            return await _stream(request, self._trickle(reply.body, slow.bytes_per_second), reply)
         return _response(reply)
 
     async def _wait_for_hang_up(self, request: web.Request) -> None:
@@ -225,30 +194,11 @@ async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers["X-Sandbox"] = "1"
 
 
-def _refused_before(struck: f.Struck) -> web.Response | None:
-    if limited := struck.get(f.RateLimited):
-        response = _response(_error(429))
-        if limited.retry_after is not None:
-            response.headers["Retry-After"] = str(limited.retry_after)
-        return response
-    if struck.has(f.Forbid):
-        return _response(_error(403))
-    if before := struck.get(f.ErrorBefore):
-        return _response(_error(before.status))
-    lie = struck.get(f.SuccessFalse)
-    return _response(_lie(lie)) if lie is not None and not lie.after else None
-
-
-def _error(status: int) -> Reply:
-    return omtrader.refuse(status, _ERRORS.get(status, "Internal Error"), "simulated fault")
-
-
-def _lie(fault: f.SuccessFalse) -> Reply:
-    return Reply(200, listing.refusal(fault.code, fault.error, fault.message))
-
-
 def _response(reply: Reply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, content_type="application/json")
+    response = web.Response(body=reply.body, status=reply.status, content_type=reply.content_type)
+    if reply.retry_after is not None:
+        response.headers["Retry-After"] = str(reply.retry_after)
+    return response
 
 
 def _hang_up(request: web.Request) -> web.Response:
@@ -258,8 +208,9 @@ def _hang_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-async def _stream(request: web.Request, chunks: AsyncIterator[bytes], *, status: int = 200) -> web.StreamResponse:
-    response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+async def _stream(request: web.Request, chunks: AsyncIterator[bytes], reply: Reply) -> web.StreamResponse:
+    """The chunks with the status and the type of `reply`."""
+    response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
     await response.prepare(request)
     async for chunk in chunks:
         await response.write(chunk)
@@ -267,19 +218,20 @@ async def _stream(request: web.Request, chunks: AsyncIterator[bytes], *, status:
     return response
 
 
-async def _flood(size: int | None) -> AsyncIterator[bytes]:
-    """An envelope that goes on and on: rows until `size` bytes are out, for ever when it is None."""
+async def _flood(flood: Flood, size: int | None) -> AsyncIterator[bytes]:
+    """A body that goes on and on: rows until `size` bytes are out, for ever when it is None."""
     sent = 0
-    yield b'{"success":true,"code":200,"data":{"records":['
+    yield flood.head
     while size is None or sent < size:
-        yield _HUGE_ROW
-        sent += len(_HUGE_ROW)
+        yield flood.row
+        sent += len(flood.row)
         await asyncio.sleep(0)
-    yield b'{"id":1}]},"error":"","message":""}'
+    yield flood.tail
 
 
-async def _break_off(request: web.Request, kept: bytes, promised: int) -> web.StreamResponse:
-    headers = {"Content-Type": "application/json", "Content-Length": str(promised)}
+async def _break_off(request: web.Request, kept: bytes, reply: Reply) -> web.StreamResponse:
+    """The length of the whole body is promised, and only this is kept of it."""
+    headers = {"Content-Type": reply.content_type, "Content-Length": str(len(reply.body))}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     await response.write(kept)
@@ -296,8 +248,7 @@ async def _run(options: SandboxOptions) -> None:
     sandbox = Sandbox(options)
     sandbox.books.warm("deals")
     async with sandbox:
-        login = f"user {options.username}, password {options.password}"
-        sys.stdout.write(f"sandbox {options.kind} listening on {sandbox.url} ({login})\n")
+        sys.stdout.write(f"sandbox {options.kind} listening on {sandbox.url} ({sandbox.login})\n")
         sys.stdout.flush()
         await done.wait()
 

@@ -1,7 +1,8 @@
 """Do the books agree? Balances with deals, deals with transactions, what we confirmed with what the platform holds.
 
 Everything is compared within the mirror and at one moment. What was read at different times may differ for a while without
-anything being wrong; such rows are counted, and are no findings.
+anything being wrong; such rows are counted, and are no findings. Platforms that tell no transactions are compared in
+audit_explained.
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from counterfoil.store import audit_explained as explained
 from counterfoil.store.desk import BOOKED_REFERENCE
 from counterfoil.store.engine import transaction
+from counterfoil.store.explaining import SIGNED as _SIGNED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Audit:
 
     `moving`: accounts whose books changed while they were read; `not_mirrored`: confirmed operations newer than the mirror's
     reading of transactions; `unread`: platforms of which accounts, deals or transactions were not read completely yet.
+    `inferred`: those of the transactions that no platform told; None where every platform tells its transactions.
     """
 
     findings: list[Finding]
@@ -42,12 +46,12 @@ class Audit:
     moving: int
     not_mirrored: int
     unread: list[str]
+    inferred: int | None = None
 
 
 _SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 # Whole tables are joined: row by row, which the planner takes for cheap where it knows no figures, would never end.
 _WHOLE = sa.text("SET LOCAL enable_nestloop = off")
-_SIGNED = "coalesce(d.profit, 0) + coalesce(d.commission, 0) + coalesce(d.swap, 0) + coalesce(d.storage, 0) + coalesce(d.fee, 0)"
 _READ = sa.text("""
     SELECT p.platform FROM unnest(CAST(:platforms AS text[])) AS p (platform)
     WHERE (SELECT count(*) FROM counterfoil.freshness f WHERE f.platform = p.platform
@@ -132,7 +136,7 @@ _OPERATIONS = sa.text(f"""
     )
     SELECT i.platform, i.reference, i.kind, i.state, a.account_id, b.expected, b.id, b.account_id AS booked_on, b.amount AS booked,
         p.released_at IS NOT NULL AS released,
-        i.confirmed_at < f.as_of AND (k.asked_at > i.confirmed_at
+        i.confirmed_at < f.as_of AND (i.platform = ANY (:explained) OR k.asked_at > i.confirmed_at
             OR (i.confirmed_at < c.as_of AND c.succeeded_at <= f.as_of)) IS TRUE AS due
     FROM counterfoil.intents i JOIN booked b ON b.intent_id = i.id
     JOIN counterfoil.accounts a ON a.reference = i.account_reference
@@ -166,24 +170,47 @@ async def compare(engine: AsyncEngine, platforms: list[str]) -> Audit:
         await connection.execute(_SNAPSHOT)
         await connection.execute(_WHOLE)
         read = list(await connection.scalars(_READ, {"platforms": platforms}))
+        untold = await explained.of_this_kind(connection, read)
         given = {"platforms": read}
         counts = (await connection.execute(_COUNTS, given)).one()
-        balances = await _rows(connection, _BALANCES, given)
-        operations = await _rows(connection, _OPERATIONS, given)
+        balances = await _rows(connection, _BALANCES, {"platforms": [name for name in read if name not in untold]})
+        operations = await _rows(connection, _OPERATIONS, {**given, "explained": untold})
         findings = [finding for row in balances if not row["moving"] for finding in _balance(row)]
         findings += [_transaction(row) for row in await _rows(connection, _TRANSACTIONS, given)]
+        moving, (kept, inferred) = sum(row["moving"] for row in balances), (0, None)
+        if untold:
+            moving += await _untold(connection, untold, findings)
+            kept, inferred = await explained.counts(connection, untold)
         findings += [_operation(row) for row in operations if not _is_early(row)]
         findings += [finding for row in await _rows(connection, _STRAYS, given) for finding in _stray(row)]
     return Audit(
         findings=findings,
         accounts=counts.accounts,
-        transactions=counts.transactions,
+        transactions=counts.transactions + kept,
         operations=counts.operations,
         payouts=counts.payouts,
-        moving=sum(row["moving"] for row in balances),
+        moving=moving,
         not_mirrored=sum(map(_is_early, operations)),
         unread=[name for name in platforms if name not in read],
+        inferred=inferred,
     )
+
+
+async def _untold(connection: AsyncConnection, platforms: list[str], findings: list[Finding]) -> int:
+    """Add what platforms that tell no transactions disagree about; returns accounts that are not explained yet."""
+    balances = await explained.balances(connection, platforms)
+    for row in balances:
+        if not row["moving"]:
+            kind, text = explained.disagreement(row["side"], row["held"], row["booked"])
+            findings.append(_about(row["platform"], row["id"], kind, text))
+    for row in await explained.alike(connection, platforms):
+        text = explained.likeness(row["amount"], row["kind"], row["reference"], state=row["state"])
+        findings.append(_about(row["platform"], row["account_id"], "alike", f"{text}, transaction {row['id']}"))
+    return explained.moving(balances)
+
+
+def _about(platform: str, account: int, kind: str, text: str) -> Finding:
+    return Finding(platform=platform, kind=kind, subject=str(account), text=f"account {account}: {text}")
 
 
 async def _rows(

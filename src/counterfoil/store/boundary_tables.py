@@ -61,11 +61,12 @@ PUBLISHED_FIELDS = own_table(
     text_column("kind", "Kind of a platform's API", key=True),
     text_column("entity", "client or account", key=True),
     text_column("name", "Name of the field", key=True),
-    text_column("type", "text, integer, number or date"),
+    text_column("type", "text, integer, number, boolean or date"),
     sa.Column("lowest", sa.Numeric, comment="Smallest value; null: any"),
     sa.Column("highest", sa.Numeric, comment="Largest value; null: any"),
     sa.Column("required", sa.Boolean, nullable=False, comment="Whether a new one needs it; never null"),
     sa.Column("updatable", sa.Boolean, nullable=False, comment="Whether it may be changed later; never null"),
+    sa.Column("choices", ARRAY(sa.Text), comment="The only texts that it may hold; null: any"),
     comment="What a profile and an account may hold, for each kind of platform",
 )
 
@@ -80,6 +81,7 @@ PLATFORM_STATE = own_table(
     text_column("paused", "Why nothing is written to it until a person resumes; null: it is not paused", null=True),
     text_column("reference_field", "The field that carries our references; null: nothing sent yet", null=True),
     moment("reference_since", "When that field last changed; null: never"),
+    moment("writes_paused_until", "No request that changes anything before, the platform says; null: it never said so"),
     moment("reference_proven_at", "When one of our references was read back out of it; null: never"),
     comment="What a platform's name was bound to, and whether it may be written to",
 )

@@ -28,14 +28,16 @@ _REFUSALS = ("22", "54")
 _QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
 _COLUMN = re.compile(r"\bcolumn (\w+)")
 
-# What a computed column holds: s is the staged row, y the symbol that it names.
+# What a computed column holds where the platform did not send it: s is the staged row, y the symbol that it names.
 COMPUTED = {
-    ("orders", "symbol"): "y.symbol",
-    ("positions", "symbol"): "y.symbol",
-    ("deals", "symbol"): "y.symbol",
-    ("positions", "volume_base"): "s.volume_current * s.contract_size",
-    ("deals", "volume_base"): "s.volume * s.contract_size",
+    ("orders", "symbol"): "coalesce(s.symbol, y.symbol)",
+    ("positions", "symbol"): "coalesce(s.symbol, y.symbol)",
+    ("deals", "symbol"): "coalesce(s.symbol, y.symbol)",
+    ("positions", "volume_base"): "coalesce(s.volume_base, s.volume_current * s.contract_size)",
+    ("deals", "volume_base"): "coalesce(s.volume_base, s.volume * s.contract_size)",
 }
+# Columns that others fill where a platform's pages lack them: such a page leaves what is there.
+KEPT = {"accounts": ("client_id",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +128,10 @@ async def _merge(
     table, columns = target
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
     await copy(connection, table, columns, lines)
-    await _lock_versions(connection)
+    await lock_versions(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
-    inserted, total = (await connection.execute(sa.text(_merge_statement(table)), {"platform": platform})).one()
+    statement = _merge_statement(table, tuple(name for name in KEPT.get(table, ()) if name not in columns))
+    inserted, total = (await connection.execute(sa.text(statement), {"platform": platform})).one()
     renamed = [symbol for symbol, known in named.items() if known]
     if named:
         await _carry_symbol_names(connection, platform, list(named), _UNNAMED)
@@ -164,17 +167,27 @@ def _create_staging(table: str) -> str:
 
 
 @cache
-def _merge_statement(table: str) -> str:
+def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
+    """`kept`: columns that stay as they are."""
     columns = (*TABLES[table].column_names, "extra")
     names = ", ".join(f'"{name}"' for name in columns)
-    fresh = ", ".join(f'{COMPUTED.get((table, name), f"s.{chr(34)}{name}{chr(34)}")} AS "{name}"' for name in columns)
-    symbols = "LEFT JOIN mirror.symbols y ON y.platform = :platform AND y.id = s.symbol_id"
+    values = {name: COMPUTED.get((table, name), f's."{name}"') for name in columns} | {
+        name: f'h."{name}"' for name in kept
+    }
+    fresh = ", ".join(f'{values[name]} AS "{name}"' for name in columns)
+    joins = (
+        "LEFT JOIN mirror.symbols y ON y.platform = :platform AND y.id = s.symbol_id"
+        if (table, "symbol") in COMPUTED
+        else ""
+    )
+    if kept:
+        joins += f" LEFT JOIN mirror.{table} h ON h.platform = :platform AND h.id = s.id"
     # Images, not values: to = 1.5 and 1.50 are the same number, and the mirror holds the digits that were sent.
     differs = f"record_image_ne(ROW({_each('t', columns)}), ROW({_each('f', columns)}))"
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
     return f"""
         WITH fresh AS (
-            SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {symbols if (table, "symbol") in COMPUTED else ""}
+            SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {joins}
         ), differing AS MATERIALIZED (
             SELECT f.* FROM fresh f LEFT JOIN mirror.{table} t ON t.platform = :platform AND t.id = f.id
             WHERE t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}
@@ -223,14 +236,14 @@ async def _carry_symbol_names(connection: AsyncConnection, platform: str, symbol
         )
 
 
-async def _lock_versions(connection: AsyncConnection) -> None:
+async def lock_versions(connection: AsyncConnection) -> None:
     """From here to the end of the transaction nobody else draws a version."""
     await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
 
 
 async def tombstone(connection: AsyncConnection, platform: str, table: str, ids: Sequence[int]) -> int:
     """Mark rows as deleted on the platform; returns how many were not marked before."""
-    await _lock_versions(connection)
+    await lock_versions(connection)
     statement = sa.text(f"""
         UPDATE mirror.{table} SET deleted_at = now(), changed_at = now(), version = nextval('mirror.version')
         WHERE platform = :platform AND id = ANY(:ids) AND deleted_at IS NULL

@@ -48,9 +48,11 @@ class Freshness:
     reason: str | None
 
 
+# Its lease was taken before the run began: however late this is written, the run is not told to have begun later than that.
 _SUCCEEDED = sa.text("""
     INSERT INTO counterfoil.freshness AS f (platform, resource, succeeded_at, as_of, failures)
-    VALUES (:platform, :resource, clock_timestamp(), clock_timestamp() - :took, 0)
+    VALUES (:platform, :resource, clock_timestamp(), least(clock_timestamp() - :took, (SELECT l.started_at
+        FROM counterfoil.leases l WHERE l.platform = :platform AND l.resource = :resource)), 0)
     ON CONFLICT (platform, resource) DO UPDATE SET succeeded_at = excluded.succeeded_at, as_of = excluded.as_of,
         failed_at = NULL, failures = 0, reason = NULL
 """)

@@ -16,7 +16,7 @@ from counterfoil.store.desk import BOOKED_REFERENCE, OF_REFERENCE
 from counterfoil.store.engine import transaction
 
 # Evidence under which nobody can say that a second attempt would be the only one, and a person may answer for it.
-_UNPROVEN = frozenset({"absent", "unclear"})
+_UNPROVEN = frozenset({"absent", "unclear", "doubtful"})
 _INWARD = frozenset({Kind.DEPOSIT, Kind.REFUND, Kind.CREDIT_IN})
 
 # The order of store.desk: account or operation, its updates, then the registrant of that name. Locked until we commit.
@@ -63,7 +63,9 @@ _NAME_CLIENT = sa.text("UPDATE counterfoil.registrants SET client_id = :record_i
 _MIRRORED_ACCOUNT = sa.text("""
     SELECT m.client_id, m.username, coalesce(m.currency, g.currency) AS currency,
         coalesce(m.currency_digits, g.currency_digits) AS digits,
-        (SELECT r.client_id FROM counterfoil.registrants r WHERE r.registrant_id = :registrant_id) AS owner
+        (SELECT r.client_id FROM counterfoil.registrants r WHERE r.registrant_id = :registrant_id) AS owner,
+        NOT EXISTS (SELECT FROM counterfoil.published_platforms k WHERE k.platform = :platform AND k.kind = 'ctrader')
+            AS tells_owners
     FROM mirror.accounts m LEFT JOIN mirror.groups g ON g.platform = m.platform AND g.id = m.group_id
     WHERE m.platform = :platform AND m.id = :record_id AND m.deleted_at IS NULL
 """)
@@ -352,7 +354,9 @@ async def _name_record(connection: AsyncConnection, row: Mapping[str, Any], reco
             f"account {record_id} is not in the mirror of {row['platform']}: its currency is not known; run counterfoil sync "
             "--resource accounts first, or confirm it later"
         )
-    if found["client_id"] != found["owner"]:
+    # Where the platform tells no owners, one is known only of accounts that we linked.
+    owned = found["tells_owners"] or found["client_id"] is not None
+    if owned and found["client_id"] != found["owner"]:
         raise ConfigurationError(
             f"account {record_id} belongs to client {found['client_id']}, not to {found['owner']} of {row['registrant_id']}"
         )

@@ -79,7 +79,10 @@ class Desk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One request; `mirrored`: what the mirror holds under its reference; `transactions_as_of`: how new that knowledge is."""
+    """One request; `mirrored`: what the mirror holds under its reference; `transactions_as_of`: how new that knowledge is.
+
+    `shows_references`: whether the platform lets our references be read back at all.
+    """
 
     id: int
     kind: Kind
@@ -109,6 +112,7 @@ class Intent:
     evidence: Mapping[str, Any] | None
     looked_at: datetime | None
     payout: str | None
+    shows_references: bool = True
     mirrored: list[Mapping[str, Any]] = field(default_factory=list)
     transactions_as_of: datetime | None = None
 
@@ -183,7 +187,9 @@ _INTENTS = """
             WHERE b.lane = i.lane AND b.id < i.id AND b.state IN ('pending', 'sent', 'unknown', 'parked') ORDER BY b.id LIMIT 1)
         END AS behind, i.attempts, i.created_at, i.changed_at, i.sent_at, i.confirmed_at, i.launched_at IS NOT NULL AS launched,
         i.due_at, i.idempotency_reference, i.record_id, i.fence, i.evidence, i.probed_at AS looked_at,
-        (SELECT p.state FROM counterfoil.payouts p WHERE p.intent_id = i.id) AS payout
+        (SELECT p.state FROM counterfoil.payouts p WHERE p.intent_id = i.id) AS payout,
+        NOT EXISTS (SELECT FROM counterfoil.published_platforms k WHERE k.platform = i.platform AND k.kind = 'ctrader')
+            AS shows_references
     FROM counterfoil.intents i JOIN counterfoil.registrants r ON r.registrant_id = i.registrant_id
     LEFT JOIN counterfoil.accounts a ON a.reference = i.account_reference
 """
@@ -195,7 +201,7 @@ _LISTING = sa.text(f"""
 """)
 # Accounts and operations first: of two namespaces they are the ones that people ask for.
 OF_REFERENCE = """
-    (i.reference = :reference AND (i.kind IN ('account', 'adopt')
+    (i.reference = :reference AND (i.kind IN ('account', 'adopt', 'link')
         OR i.kind IN ('deposit', 'withdraw', 'refund', 'credit_in', 'credit_out')))
     OR (i.account_reference = :reference AND i.kind IN ('update_account', 'reset_password'))
     OR (i.registrant_id = :reference AND i.kind IN ('client', 'update_client'))

@@ -1,7 +1,8 @@
 """Drift: fields that the CRM owns and somebody changed on the platform. It is reported; nothing is overwritten.
 
 Our own write that comes back through the mirror is what the CRM wants by then, so it is no drift; and where the mirror is older
-than our newest write to the client, or a change of the field is still on its way, nothing is said yet.
+than our newest write to the client, or a change of the field is still on its way, nothing is said yet. A platform that does not
+tell its clients has nothing to compare: what the mirror holds of them is what the CRM says.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ _COMPARE = sa.text("""
     WITH differing AS MATERIALIZED (
         SELECT r.registrant_id, o.field
         FROM counterfoil.registrants r
+        JOIN counterfoil.published_platforms k ON k.platform = r.platform AND k.kind = 'omtrader'
         JOIN mirror.clients c ON c.platform = r.platform AND c.id = r.client_id AND c.deleted_at IS NULL
         JOIN counterfoil.freshness f ON f.platform = r.platform AND f.resource = 'clients'
         CROSS JOIN LATERAL (SELECT to_jsonb(c) AS held) h

@@ -24,9 +24,13 @@ ROLES = ("counterfoil_crm", "counterfoil_reader")
 LOCK_TIMEOUT = "10s"
 # What alembic works on lies in a global of its own: one migration at a time in a process.
 _ALEMBIC = threading.Lock()
-_OUR_SCHEMAS = ("counterfoil", "mirror", "crm")
-# The first revision came without the boundary.
-_BEFORE_THE_BOUNDARY = "0001"
+# Schemas of ours that a database of this revision does not have yet; of a revision that is not named, it has all.
+_NOT_YET = {
+    None: ("counterfoil", "mirror", "crm", "analytics"),
+    "0001": ("crm", "analytics"),
+    "0002": ("analytics",),
+    "0003": ("analytics",),
+}
 # What an interrupted or undone first migration leaves is a schema with an empty version table; more in it, or any schema
 # `mirror`, is somebody else's. Everything in a schema, of whatever kind, depends on it.
 _FOREIGN = sa.text("""
@@ -142,15 +146,17 @@ def refuse_foreign(connection: sa.Connection, revision: str | None) -> None:
             f"the database has schema revision {revision}, which this version of Counterfoil does not know: "
             "run the newer version that made it; nothing was changed"
         )
-    if revision in (None, _BEFORE_THE_BOUNDARY):
-        names = list(_OUR_SCHEMAS) if revision is None else ["crm"]
-        given = {"names": names, "own": VERSION_SCHEMA, "ours": f"{VERSION_SCHEMA}.{VERSION_TABLE}"}
-        found = connection.scalar(_FOREIGN, given)
-        if found:
-            raise ConfigurationError(
-                f"schema {found} exists in this database but Counterfoil did not make it: "
-                "give Counterfoil a database of its own; nothing was changed"
-            )
+    given = {
+        "names": list(_NOT_YET.get(revision, ())),
+        "own": VERSION_SCHEMA,
+        "ours": f"{VERSION_SCHEMA}.{VERSION_TABLE}",
+    }
+    found = connection.scalar(_FOREIGN, given)
+    if found:
+        raise ConfigurationError(
+            f"schema {found} exists in this database but Counterfoil did not make it: "
+            "give Counterfoil a database of its own; nothing was changed"
+        )
 
 
 def _require_unicode(connection: sa.Connection) -> None:

@@ -34,6 +34,7 @@ class Account:
     credit: Decimal | None
     currency: str | None
     asked_before: bool
+    digits: int | None = None
 
 
 class Mirror:
@@ -43,6 +44,11 @@ class Mirror:
         self._engine = engine
         self._lease = lease
         self.platform = lease.platform
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The database."""
+        return self._engine
 
     @property
     def lease(self) -> leases.Lease:
@@ -144,6 +150,12 @@ class Mirror:
             given = {**self._noticed(table), "older": older_than}
             return {row.id: row.state for row in await connection.execute(_CANDIDATES, given)}
 
+    async def missed_often(self, table: str, looks: int) -> set[int]:
+        """Ids that this run has missed so often, and that are not settled."""
+        async with transaction(self._engine) as connection:
+            given = {**self._noticed(table), "looks": looks}
+            return set((await connection.scalars(_MISSED_OFTEN, given)).all())
+
     async def highest(self, table: str) -> int | None:
         """The highest id that the mirror holds."""
         statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
@@ -188,12 +200,12 @@ class Mirror:
                     found[row.account_id].add(row.id)
         return found
 
-    async def asked(self, accounts: Sequence[Account], page: Page) -> Written:
-        """Keep the transactions of some accounts, and that these were asked, in one transaction."""
+    async def asked(self, accounts: Sequence[Account], page: Page, *, table: str = "transactions") -> Written:
+        """Keep the rows that some accounts answered, and that these were asked, in one transaction."""
         if not accounts:
             return Written()
         async with self._writing() as connection:
-            written = await bulk.write(connection, self.platform, "transactions", page)
+            written = await bulk.write(connection, self.platform, table, page)
             given = [
                 {"platform": self.platform, "account": account.id, "balance": account.balance, "credit": account.credit}
                 for account in accounts
@@ -229,8 +241,12 @@ _CANDIDATES = sa.text("""
         AND noticed_at <= now() - CAST(:older AS interval)
     ORDER BY id
 """)
+_MISSED_OFTEN = sa.text("""
+    SELECT id FROM counterfoil.vanished
+    WHERE platform = :platform AND resource = :table AND noticed_by = :run AND state = 'missed' AND looks >= :looks
+""")
 _ACCOUNT = """
-    SELECT a.id, a.balance, a.credit, a.currency, k.account_id IS NOT NULL
+    SELECT a.id, a.balance, a.credit, a.currency, k.account_id IS NOT NULL, a.currency_digits
     FROM mirror.accounts a LEFT JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.id
     WHERE a.platform = :platform AND a.deleted_at IS NULL
 """

@@ -1,6 +1,7 @@
 """What the mirror knows of the effects of our writes, so that a look at the platform need not read everything again."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 import sqlalchemy as sa
@@ -22,6 +23,11 @@ _ACCOUNTS = sa.text("""
     SELECT id, client_id FROM mirror.accounts WHERE platform = :platform AND lower(username) = lower(:username)
         AND deleted_at IS NULL ORDER BY id
 """)
+_MARKED = sa.text("""
+    SELECT id FROM mirror.accounts WHERE platform = :platform AND right(description, 31) = :marker AND deleted_at IS NULL
+    ORDER BY id
+""")
+_NEWEST_ACCOUNT = sa.text("SELECT max(created_at) FROM mirror.accounts WHERE platform = :platform")
 _BOOKED = sa.text("""
     SELECT coalesce(sum(coalesce(profit, 0) + coalesce(commission, 0) + coalesce(swap, 0) + coalesce(storage, 0)
         + coalesce(fee, 0)), 0)
@@ -72,6 +78,17 @@ class MirroredBooks:
         async with transaction(self.engine) as connection:
             rows = await connection.execute(_ACCOUNTS, {"platform": self.platform, "username": username})
             return [(row.id, row.client_id) for row in rows]
+
+    async def accounts_marked(self, marker: str) -> list[int]:
+        """See platforms.writing.Books."""
+        async with transaction(self.engine) as connection:
+            return list(await connection.scalars(_MARKED, {"platform": self.platform, "marker": marker}))
+
+    async def newest_account_at(self) -> datetime | None:
+        """See platforms.writing.Books."""
+        async with transaction(self.engine) as connection:
+            found: datetime | None = await connection.scalar(_NEWEST_ACCOUNT, {"platform": self.platform})
+            return found
 
     async def booked(self, account_id: int, *, until: int, credit: bool) -> Decimal:
         """See platforms.writing.Books."""

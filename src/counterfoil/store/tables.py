@@ -26,6 +26,7 @@ SQL_TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
 }
 
 _TIME = SQL_TYPES[Kind.TIMESTAMP]
+_LEDGER = ("deals", "account_id")  # an index that holds more, see below
 
 # Numbers are drawn from one sequence for the whole mirror; see store.bulk for the lock that keeps them in commit order.
 VERSIONS = sa.Sequence("version", schema="mirror", metadata=metadata)
@@ -60,18 +61,35 @@ def _mirror_table(table: Table) -> sa.Table:
         comment=table.comment,
     )
     for name in table.indexes:
-        key = (built.c.version,) if name == "version" else (built.c.platform, built.c[name])
-        sa.Index(None, *key)
+        if (table.name, name) != _LEDGER:
+            key = (built.c.version,) if name == "version" else (built.c.platform, built.c[name])
+            sa.Index(None, *key)
     return built
 
 
 MIRROR: dict[str, sa.Table] = {name: _mirror_table(table) for name, table in TABLES.items()}
+
+# What deals did to the balance of an account is summed from this index alone, without reading a row.
+sa.Index(
+    "deals_ledger_idx",
+    *(MIRROR["deals"].c[_name] for _name in ("platform", "account_id", "created_at")),
+    postgresql_include=(
+        *("side", "direction", "profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd"),
+        "deleted_at",
+    ),
+)
 
 # What is live on the platform: read at every poll of the open listing, a handful of rows among millions.
 sa.Index(
     "positions_open_idx",
     MIRROR["positions"].c.platform,
     MIRROR["positions"].c.id,
+    postgresql_where=sa.text("status IS DISTINCT FROM 2 AND deleted_at IS NULL"),
+)
+sa.Index(
+    "positions_open_account_idx",
+    MIRROR["positions"].c.platform,
+    MIRROR["positions"].c.account_id,
     postgresql_where=sa.text("status IS DISTINCT FROM 2 AND deleted_at IS NULL"),
 )
 sa.Index(
@@ -93,6 +111,12 @@ for _name in ("orders", "positions", "deals"):
 # What the write path looks for before it writes, and after an answer was lost.
 sa.Index("accounts_username_idx", sa.text("lower(username)"), _table=MIRROR["accounts"])
 sa.Index(
+    "accounts_marker_idx",
+    MIRROR["accounts"].c.platform,
+    sa.text('"right"(description, 31)'),
+    postgresql_where=sa.text("description IS NOT NULL"),
+)
+sa.Index(
     "clients_external_id_idx",
     MIRROR["clients"].c.platform,
     MIRROR["clients"].c.external_id,
@@ -109,9 +133,7 @@ _PLATFORM = "Name of the platform in the configuration; never null"
 _RESOURCE = "Kind of record pulled: accounts, deals …; never null"
 
 
-def _own(
-    name: str, *columns: "sa.Column[object] | sa.UniqueConstraint", comment: str, unlogged: bool = False
-) -> sa.Table:
+def _own(name: str, *columns: "sa.schema.SchemaItem", comment: str, unlogged: bool = False) -> sa.Table:
     prefixes = ["UNLOGGED"] if unlogged else []
     return sa.Table(name, metadata, *columns, schema="counterfoil", comment=comment, prefixes=prefixes)
 
@@ -243,3 +265,31 @@ ASKED = _own(
     sa.Column("asked_at", _TIME, nullable=False, comment="When its transactions were last read; never null"),
     comment="When each account's transactions were last read, and what its balance was then",
 )
+
+WRITES = _own(
+    "writes",
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="Never null"),
+    sa.Column("platform", sa.Text, nullable=False, comment=_PLATFORM),
+    sa.Column(
+        "at", _TIME, nullable=False, server_default=sa.func.clock_timestamp(), comment="When it was allowed; never null"
+    ),
+    sa.Index("writes_platform_at_idx", "platform", "at"),
+    comment="Requests that may have changed something, of the last hour, where a platform limits them by the hour",
+)
+
+UNEXPLAINED = _own(
+    "unexplained",
+    _key("platform", _PLATFORM),
+    _key("account_id", "accounts.id; never null", sa.BigInteger),  # type: ignore[arg-type]
+    _key("side", "2 balance, 3 credit; never null", sa.Integer),  # type: ignore[arg-type]
+    sa.Column(
+        "amount",
+        sa.Numeric,
+        nullable=False,
+        comment="Account currency; by how much it moved more than is known; never null",
+    ),
+    sa.Column("noticed_at", _TIME, nullable=False, server_default=sa.func.clock_timestamp(), comment="When; never null"),
+    comment="Money that nothing explains yet; when fresh readings agree it becomes an inferred transaction",
+)
+
+INFERRED_IDS = sa.Sequence("inferred_id", schema="counterfoil", metadata=metadata)

@@ -112,7 +112,7 @@ INTENTS = own_table(
         sa.Text,
         sa.Computed(
             f"CASE WHEN kind IN {_MONEY} THEN 'money ' || account_reference"
-            " WHEN kind IN ('account', 'adopt') THEN 'account ' || account_reference"
+            " WHEN kind IN ('account', 'adopt', 'link') THEN 'account ' || account_reference"
             " WHEN kind IN ('update_account', 'reset_password') THEN 'update ' || account_reference"
             " ELSE 'client ' || registrant_id END",
             persisted=True,
@@ -201,12 +201,25 @@ sa.Index(
     unique=True,
     postgresql_where=sa.text("kind = 'client' AND state NOT IN ('rejected', 'cancelled')"),
 )
+sa.Index(
+    "intents_link_key",
+    INTENTS.c.account_reference,
+    unique=True,
+    postgresql_where=sa.text("kind = 'link' AND state NOT IN ('rejected', 'cancelled')"),
+)
 # One record of the platform is the effect of one operation: an answer about another is noticed.
 sa.Index(
     "intents_record_key",
     INTENTS.c.platform,
     INTENTS.c.record_id,
     unique=True,
+    postgresql_where=sa.text("amount IS NOT NULL AND state = 'confirmed'"),
+)
+# Operations that get a row in the mirror where the platform tells none.
+sa.Index(
+    "intents_booked_idx",
+    INTENTS.c.platform,
+    INTENTS.c.confirmed_at,
     postgresql_where=sa.text("amount IS NOT NULL AND state = 'confirmed'"),
 )
 sa.Index("intents_unsettled_key", INTENTS.c.lane, unique=True, postgresql_where=sa.text(_UNSETTLED))
@@ -235,7 +248,7 @@ PASSWORDS = own_table(
         autoincrement=False,
         comment="The step that needs it; never null",
     ),
-    text_column("name", "user_password or investor_password", key=True),
+    text_column("name", "user_password, investor_password or password_hash", key=True),
     sa.Column(
         "secret", sa.LargeBinary, nullable=False, comment="The password, sealed at the first pick-up; never null"
     ),

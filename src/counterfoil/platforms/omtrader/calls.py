@@ -12,7 +12,8 @@ from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Budget
 from counterfoil.platforms.http import DEFAULT_RETRY_AFTER, Answer, Http
 from counterfoil.platforms.omtrader import envelope
-from counterfoil.platforms.omtrader.session import Session, SessionKeeper
+from counterfoil.platforms.omtrader.session import SessionKeeper
+from counterfoil.platforms.sessions import Session
 
 # Longest body, in bytes, that is looked into for a refusal before it is read as a list.
 _REFUSAL_LIMIT = 16_384

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Raw
@@ -39,6 +40,9 @@ class Connection:
 class OMTrader:
     """See platforms.base.Reader."""
 
+    CHECKED: ClassVar = ("accounts", "deals")
+    """Lists that tell whether a manager may read what is mirrored."""
+
     def __init__(self, connection: Connection, budget: Budget, vault: Vault, binding: Binding | None = None) -> None:
         self._http = Http(connection.base_url, timeout=connection.timeout, ca_file=connection.ca_file)
         self._budget = budget
@@ -71,6 +75,10 @@ class OMTrader:
             TransientError: the platform did not answer properly.
         """
         return (await self._sessions.current()).facts
+
+    async def sees(self, resource: str) -> bool:
+        """Whether the manager may read a list, and sees anything in it."""
+        return (await self.page(resource, Query(limit=1))).rows > 0
 
     async def page(self, resource: str, query: Query) -> Page:
         """See platforms.base.Reader."""

@@ -9,15 +9,14 @@ Assumptions about what is not documented stand here and in `transfers`, and nowh
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
 
 from counterfoil.domain.attempt import (
-    REFUSED,
     Absent,
     Accepted,
+    Doubtful,
     Facts,
     Fence,
     Finding,
@@ -26,6 +25,7 @@ from counterfoil.domain.attempt import (
     NotSent,
     Outcome,
     Rejected,
+    Repeat,
     Unclear,
     Unknown,
     Wrong,
@@ -35,7 +35,6 @@ from counterfoil.domain.errors import ConfigurationError, PausedError, Permanent
 from counterfoil.domain.fields import FIELDS, OMTRADER
 from counterfoil.domain.intent import Kind
 from counterfoil.domain.money import fits
-from counterfoil.domain.outcome import Verdict
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.omtrader import wire
 from counterfoil.platforms.omtrader.calls import Written
@@ -49,6 +48,7 @@ from counterfoil.platforms.omtrader.looks import (
 )
 from counterfoil.platforms.omtrader.probes import Probes
 from counterfoil.platforms.omtrader.transfers import MoneyForm, Row, integer
+from counterfoil.platforms.outcomes import discreet, unaccepted
 from counterfoil.platforms.writing import Books, Prepared, Wish
 
 CLIENTS, ACCOUNTS = wire.PLACES["clients"].path, wire.PLACES["accounts"].path
@@ -68,6 +68,11 @@ class OMTraderWriter:
         self._merges = merges
         self._calls = looks.calls
         self._probes = Probes(looks, form)
+
+    @property
+    def shows_references(self) -> bool:
+        """See platforms.writing.Writer."""
+        return True
 
     def prepares(self, kind: Kind) -> bool:
         """See platforms.writing.Writer."""
@@ -135,6 +140,10 @@ class OMTraderWriter:
                 return wrong
             case Unclear(reason=reason):
                 raise TransientError(reason)
+            case Doubtful() as doubtful:
+                return doubtful
+            case Repeat():
+                return Fence()
             case other:
                 assert_never(other)
 
@@ -143,7 +152,7 @@ class OMTraderWriter:
     async def send(self, wish: Wish, *, deadline: float) -> Outcome:
         """See platforms.writing.Writer."""
         try:
-            return _discreet(await self._send(wish, deadline), wish)
+            return discreet(await self._send(wish, deadline), wish)
         except PausedError as error:
             return NotSent(str(error), error.retry_after, held=True)
         except ConfigurationError as error:
@@ -164,8 +173,8 @@ class OMTraderWriter:
                 return await self._update(f"{CLIENTS}/{wish.client_id}", wish, deadline)
             case Kind.UPDATE_ACCOUNT | Kind.RESET_PASSWORD:
                 return await self._update(f"{ACCOUNTS}/{wish.account_id}", wish, deadline)
-            case Kind.ADOPT:
-                return NotSent("an adoption writes nothing")
+            case Kind.ADOPT | Kind.LINK:
+                return NotSent("nothing is written for this")
             case _:
                 return await self._transfer(wish, deadline)
 
@@ -180,7 +189,7 @@ class OMTraderWriter:
         written = await self._calls.write(
             "POST", path, self._form.body(wish), priority=Priority.MONEY, deadline=deadline
         )
-        outcome = _unaccepted(written)
+        outcome = unaccepted(written)
         if outcome is not None:
             return outcome
         row = _row(written)
@@ -192,7 +201,7 @@ class OMTraderWriter:
             changes = {**await self._whole(wish), **changes}
         written = await self._write("PUT", path, changes, deadline)
         record_id = wish.client_id if wish.kind is Kind.UPDATE_CLIENT else wish.account_id
-        return _unaccepted(written) or Accepted(record_id or 0)
+        return unaccepted(written) or Accepted(record_id or 0)
 
     async def _whole(self, wish: Wish) -> dict[str, Any]:
         if wish.kind is Kind.UPDATE_CLIENT:
@@ -217,7 +226,7 @@ class OMTraderWriter:
 
 def _made(wish: Wish, written: Written) -> Outcome:
     """What the answer to a creation proves: an id, and of a client that it is ours."""
-    outcome = _unaccepted(written)
+    outcome = unaccepted(written)
     if outcome is not None:
         return outcome
     row = _row(written)
@@ -229,34 +238,6 @@ def _made(wish: Wish, written: Written) -> Outcome:
             return Mismatch("the client was made with another external_id than asked for", record_id)
         return Accepted(record_id)
     return Accepted(record_id, account_facts(row))
-
-
-def _discreet(outcome: Outcome, wish: Wish) -> Outcome:
-    """A platform's refusal may quote what it was sent; a reason is kept and shown."""
-    if isinstance(outcome, Accepted):
-        return outcome
-    private = [*wish.passwords.values(), *(str(value) for value in wish.fields.values() if isinstance(value, str))]
-    reason = outcome.reason
-    for value in sorted(filter(lambda text: len(text) > 2, private), key=len, reverse=True):
-        reason = reason.replace(value, "***")
-    return replace(outcome, reason=reason)
-
-
-def _unaccepted(written: Written) -> Outcome | None:
-    """The outcome of an attempt that was not plainly accepted; None when it was."""
-    match written.verdict:
-        case Verdict.ACCEPTED:
-            return None
-        case Verdict.REJECTED:
-            return Rejected(written.reason)
-        case Verdict.NOT_SENT:
-            return NotSent(written.reason, written.retry_after)
-        case Verdict.LOG_IN | Verdict.CONFIGURATION_FAULT:
-            return NotSent(f"{written.reason}: the Manager account may not do this", REFUSED, held=True)
-        case Verdict.CONFLICT:
-            return Unknown(f"{written.reason}: something of the same name exists")
-        case _:
-            return Unknown(written.reason or "the answer could not be read")
 
 
 def _row(written: Written) -> Row | None:

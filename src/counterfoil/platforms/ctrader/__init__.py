@@ -1,0 +1,1 @@
+"""cTrader's WebServices API."""

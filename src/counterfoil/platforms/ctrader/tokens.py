@@ -1,0 +1,218 @@
+"""Values of cTrader's records as text tokens, and rows of them as lines for COPY: numbers keep the digits that were sent.
+
+A record is a mapping from the platform's names to the texts of its values, None for null and for an empty cell of CSV. What a
+table's reader makes of it is a mapping from columns to such texts; here they are checked against the columns' kinds.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from counterfoil.domain.page import Page, Rejected
+from counterfoil.domain.records import TABLES, Kind
+from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
+
+Texts = Mapping[str, str | None]
+Record = dict[str, Raw]
+
+_INTEGER: Final = re.compile(r"-?\d{1,19}\Z")
+_NUMBER: Final = re.compile(r"-?\d{1,50}(?:\.\d{1,50})?(?:[eE][+-]?\d{1,3})?\Z")
+_STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*(Z?)\Z")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+Row = tuple[int, dict[str, str | None], Texts]
+"""An id, the columns, and what has none."""
+Reading = Callable[[Texts], Row]
+"""Makes a row of a record; ValueError says what is wrong with it."""
+
+
+def whole(record: Texts, name: str) -> int | None:
+    """A whole number of a record."""
+    text = record.get(name)
+    if text is None:
+        return None
+    if not _INTEGER.match(text) or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"not a whole number - at `{name}`")
+    return int(text)
+
+
+def required(record: Texts, name: str) -> int:
+    """A whole number without which a record is none."""
+    found = whole(record, name)
+    if found is None:
+        raise ValueError(f"missing - at `{name}`")
+    return found
+
+
+def scaled(record: Texts, name: str, digits: int | None) -> str | None:
+    """Money as the platform scales it, written with its point: 1234512 with 2 digits is 12345.12."""
+    value = whole(record, name)
+    if value is None:
+        return None
+    if digits is None or not 0 <= digits <= 18:
+        raise ValueError("money without its digits - at `moneyDigits`")
+    return f"{Decimal(value).scaleb(-digits):f}"
+
+
+def from_milliseconds(record: Texts, name: str) -> str | None:
+    """A time given in milliseconds since 1970."""
+    value = whole(record, name)
+    if value is None:
+        return None
+    try:
+        return (_EPOCH + value * _MILLISECOND).isoformat(timespec="milliseconds")
+    except OverflowError:
+        raise ValueError(f"no time of this calendar - at `{name}`") from None
+
+
+def stamp(record: Texts, name: str) -> str | None:
+    """A time given as text without a zone, which is UTC (reference, section 1.4); cut to microseconds."""
+    text = record.get(name)
+    if text is None:
+        return None
+    found = _STAMP.match(text)
+    if found is None:
+        raise ValueError(f"not a time - at `{name}`")
+    return f"{found[1]}Z"
+
+
+def moment(text: str | None) -> datetime | None:
+    """What `stamp` gave, as a time."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Writes rows of one table; `columns`: those that this platform fills."""
+
+    table: str
+    columns: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+
+    @classmethod
+    def of(cls, table: str, names: Iterable[str]) -> "Lines":
+        """For these columns, which the table must have."""
+        columns = tuple(names)
+        kinds = {column.name: column.kind for column in TABLES[table].columns}
+        return cls(table, columns, tuple(kinds[name] for name in columns))
+
+    def page(self, records: Iterable[Texts], reading: Reading, digest: bytes = b"") -> Page:
+        """The page that these records are; what cannot be read is kept apart."""
+        page = Page(columns=("id", *self.columns, "extra"), digest=digest)
+        for record in records:
+            page.rows += 1
+            try:
+                row_id, values, rest = reading(record)
+                line = self._line(row_id, values, rest)
+            except ValueError as error:
+                _reject(page, record, str(error))
+                continue
+            page.ids.append(row_id)
+            page.line_ids.append(row_id)
+            page.lines.append(line)
+        return page
+
+    def _line(self, row_id: int, values: Texts, rest: Texts) -> bytes:
+        tokens = [str(row_id)]
+        for name, kind in zip(self.columns, self.kinds, strict=True):
+            value = values.get(name)
+            tokens.append("null" if value is None else _checked(value, kind, name))
+        tokens.append(_extra(rest))
+        return ",".join(tokens).encode()
+
+
+def _checked(value: str, kind: Kind, name: str) -> str:
+    match kind:
+        case Kind.INTEGER:
+            whole({name: value}, name)
+            return value
+        case Kind.NUMBER:
+            if not _NUMBER.match(value):
+                raise ValueError(f"not a number - at `{name}`")
+            return value
+        case Kind.BOOLEAN:
+            if value.lower() not in ("true", "false"):
+                raise ValueError(f"neither true nor false - at `{name}`")
+            return value.lower()
+        case _:
+            return _quoted(value, name)
+
+
+def _quoted(text: str, name: str) -> str:
+    if "\0" in text:
+        raise ValueError(f"a character that no text may hold - at `{name}`")
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _extra(rest: Texts) -> str:
+    kept = {name: value for name, value in rest.items() if value is not None and not SECRET_NAME.search(name)}
+    return _quoted(msgspec.json.encode(dict(sorted(kept.items()))).decode(), "extra") if kept else "null"
+
+
+def _reject(page: Page, record: Texts, reason: str) -> None:
+    told = next((record[name] for name in ("login", "dealId", "positionId", "id") if record.get(name)), None)
+    body = msgspec.json.encode({name: value for name, value in record.items() if not SECRET_NAME.search(name)})
+    page.rejected.append(Rejected(told, reason, scrub_text(body)))
+
+
+def of_json(record: Record) -> dict[str, str | None]:
+    """A JSON object as texts; objects and arrays stay JSON, without what is named like a secret."""
+    return {name: _text_of(value) for name, value in record.items()}
+
+
+def _text_of(value: Raw) -> str | None:
+    token = bytes(value)
+    if token == b"null":
+        return None
+    if token[:1] == b'"':
+        text: str = msgspec.json.decode(token)
+        return text
+    if token[:1] in b"{[":
+        return msgspec.json.encode(without_secrets(exact(token))).decode()
+    return token.decode()
+
+
+def of_grid(text: str) -> list[dict[str, str | None]]:
+    """CSV with a header row, whatever the order of its columns; an empty cell is None.
+
+    Raises:
+        ValueError: there is no header, or a row has another number of cells: then no row can be trusted to be whole.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        if len(set(header)) != len(header) or not all(header):
+            raise ValueError("the first line names no columns")
+        return [_named(header, cells) for cells in rows if cells]
+    except csv.Error as error:
+        raise ValueError(f"not CSV: {error}") from error
+
+
+def _named(header: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
+    if len(cells) != len(header):
+        raise ValueError(f"a row has {len(cells)} cells, the first line names {len(header)} columns")
+    return {name: cell.strip() or None for name, cell in zip(header, cells, strict=True)}
+
+
+def nested(record: Texts, name: str) -> dict[str, str | None]:
+    """An object within a record; nothing where there is none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    text = record.get(name)
+    if text is None:
+        return {}
+    try:
+        return of_json(msgspec.json.decode(text, type=Record))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(f"not an object - at `{name}`") from error

@@ -1,0 +1,158 @@
+"""Where cTrader's lists are, and how their records become rows of the mirror (reference, sections 4 and 6).
+
+Assumptions about what is not documented stand here and nowhere else:
+
+- positions and closing deals come as CSV or, on some servers, as JSON with the same names; the first character tells;
+- `pnl` of a closing deal is net, in the account's currency, and is all that the deal does to the balance;
+- commission and swap are US dollars in both lists, and never booked apart;
+- the filter of the closed positions may be about the time of opening or of closing: `closings_proof` tells which when a row
+  shows it, and whoever reads spans must be right either way until then (see pull.spans);
+- a trader whose `moneyDigits` is missing cannot be read, for its money would be anybody's guess;
+- a deposit asset has no number: its id is made from its name.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from counterfoil.domain.errors import TransientError
+from counterfoil.platforms.ctrader.tokens import (
+    Record,
+    Texts,
+    moment,
+    of_grid,
+    of_json,
+    required,
+    stamp,
+)
+
+WEBSERV: Final = "/v2/webserv"
+TRADERS: Final = f"{WEBSERV}/traders/"
+CREATE_TRADER: Final = f"{WEBSERV}/traders"
+GROUPS: Final = f"{WEBSERV}/tradergroups"
+SYMBOLS: Final = f"{WEBSERV}/symbols"
+DEPOSIT_ASSETS: Final = f"{WEBSERV}/depositAssets"
+OPEN_POSITIONS: Final = f"{WEBSERV}/openPositions"
+CLOSED_POSITIONS: Final = f"{WEBSERV}/closedPositions"
+CREATE_USER: Final = "/cid/ctid/create"
+LINK: Final = "/cid/ctid/link"
+
+LONGEST_SPAN: Final = timedelta(days=2)
+"""What one request for closed positions may cover (reference, section 4.13)."""
+
+
+def trader(login: int, call: str = "") -> str:
+    """The path of a trader, or of a call about one."""
+    return f"{WEBSERV}/traders/{login}{call and '/'}{call}"
+
+
+def query_time(at: datetime) -> str:
+    """A time as queries want it: UTC to the millisecond, without a zone."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def registered_at(record: Texts) -> int:
+    """When a trader was registered, in milliseconds since 1970.
+
+    Raises:
+        ValueError: it is not told, so that nobody knows where the list goes on.
+    """
+    return required(record, "registrationTimestamp")
+
+
+def closings_proof(records: Sequence[Texts], since: datetime, until: datetime) -> bool | None:
+    """What the rows of a span prove of its filter: that it is about closing (True), about opening (False), or nothing.
+
+    Raises:
+        TransientError: a row lies outside by both times.
+    """
+    proof: bool | None = None
+    for record in records:
+        try:
+            opened, closed = moment(stamp(record, "openTimestamp")), moment(stamp(record, "closeTimestamp"))
+        except ValueError:
+            continue
+        opens, closes = (at is not None and since <= at < until for at in (opened, closed))
+        if opens and closes:
+            continue
+        if not opens and not closes:
+            raise TransientError("closed positions came that were neither opened nor closed in the span asked for")
+        proof = closes
+    return proof
+
+
+class _Traders(msgspec.Struct):
+    trader: list[Record] = []
+    hasMore: bool = False  # noqa: N815 - the platform's spelling
+
+
+def traders(body: bytes) -> tuple[list[dict[str, str | None]], bool]:
+    """The traders in an answer, and whether there are more.
+
+    Raises:
+        TransientError: the answer holds no list of them, or does not say whether there are more.
+    """
+    try:
+        keys = msgspec.json.decode(body, type=dict[str, Raw])
+        decoded = msgspec.json.decode(body, type=_Traders)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TransientError("the list of traders in the answer is not readable") from error
+    if not {"trader", "hasMore"} <= keys.keys():
+        raise TransientError("the list of traders is not whole: it does not say whether there are more")
+    return [of_json(record) for record in decoded.trader], decoded.hasMore
+
+
+def one(body: bytes) -> dict[str, str | None]:
+    """The one record that an answer is.
+
+    Raises:
+        TransientError: it is none.
+    """
+    try:
+        return of_json(msgspec.json.decode(body, type=Record))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TransientError("the answer holds no record") from error
+
+
+def listed(body: bytes, key: str) -> list[dict[str, str | None]]:
+    """The records of a list in an object, under `key`; bare texts become records with a `name`."""
+    try:
+        items = msgspec.json.decode(msgspec.json.decode(body, type=dict[str, Raw])[key], type=list[Raw])
+        return [_record(item) for item in items]
+    except KeyError as error:
+        raise TransientError(f"the answer lacks {key}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TransientError(f"the list {key} in the answer is not readable") from error
+
+
+def _record(item: Raw) -> dict[str, str | None]:
+    if bytes(item)[:1] == b'"':
+        return {"name": msgspec.json.decode(item)}
+    return of_json(msgspec.json.decode(item, type=Record))
+
+
+def is_whole(body: bytes) -> bool:
+    """Whether a table says of itself that it is not cut off: its last line ends, or its JSON closes."""
+    text = body.rstrip(b" \t")
+    return not text or text[-1:] in b"\n\r]}"
+
+
+def grid(body: bytes) -> list[dict[str, str | None]]:
+    """The rows of a list of positions: CSV by its header, or JSON; an empty body is an empty list.
+
+    Raises:
+        TransientError: it is neither, or a row is cut off.
+    """
+    text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+    try:
+        if text[:1] == b"[":
+            return [of_json(record) for record in msgspec.json.decode(text, type=list[Record])]
+        if text[:1] == b"{":
+            found = msgspec.json.decode(text, type=dict[str, list[Record]])
+            return [of_json(record) for records in found.values() for record in records]
+        return of_grid(text.decode()) if text else []
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise TransientError(f"the table of positions in the answer is not readable: {type(error).__name__}") from error

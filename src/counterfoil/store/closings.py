@@ -1,0 +1,108 @@
+"""What the mirror knows of positions and closing deals on platforms whose history comes by spans of time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import sqlalchemy as sa
+
+from counterfoil.store import bulk, leases
+from counterfoil.store.engine import transaction
+from counterfoil.store.mirror import LIVE, PRESENT, Mirror
+
+_FIRST_ACCOUNT = sa.text("SELECT min(created_at) FROM mirror.accounts WHERE platform = :platform")
+_NEWEST = sa.text("""
+    SELECT min(created_at) FROM (SELECT created_at FROM mirror.deals WHERE platform = :platform ORDER BY id DESC LIMIT :rows) n
+""")
+_OPEN = sa.text(f"SELECT id, volume_base, created_at FROM mirror.positions WHERE platform = :platform AND {LIVE['positions']}")
+# A position that the list of open ones lacks has a closing deal; what the deal says of it is all that is known of its end.
+_CLOSE = sa.text("""
+    UPDATE mirror.positions p SET status = 2, volume_base = 0, updated_at = x.closed_at, changed_at = now(),
+        version = nextval('mirror.version')
+    FROM (SELECT o.id, max(d.created_at) AS closed_at FROM mirror.positions o
+        JOIN mirror.deals d ON d.platform = o.platform AND d.account_id = o.account_id AND d.position_id = o.id
+            AND d.deleted_at IS NULL
+        WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) GROUP BY o.id) x
+    WHERE p.platform = :platform AND p.id = x.id RETURNING p.id
+""")
+# Positions that were over before anybody saw them open: their deals are all there is. Those that may still be open, because
+# they were closed after the open ones were last read, come with the next reading.
+_BURY = sa.text("""
+    INSERT INTO mirror.positions (platform, id, account_id, symbol_id, symbol, side, price_open, status, volume_base, created_at,
+        updated_at, book_type, spread_betting, first_seen_at, changed_at, version)
+    SELECT DISTINCT ON (d.position_id) d.platform, d.position_id, d.account_id, d.symbol_id, d.symbol, d.side, d.price_position,
+        2, 0, d.opened_at, d.created_at, d.book_type, d.spread_betting, now(), now(), nextval('mirror.version')
+    FROM mirror.deals d WHERE d.platform = :platform AND d.id = ANY (CAST(:ids AS bigint[])) AND d.position_id IS NOT NULL
+        AND d.created_at < :before
+        AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id)
+    ORDER BY d.position_id, d.created_at DESC
+    ON CONFLICT (platform, id) DO NOTHING RETURNING id
+""")
+_READ_AT = sa.text("SELECT as_of FROM counterfoil.freshness WHERE platform = :platform AND resource = 'positions'")
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A position that the mirror holds as open: its volume in base units, and when it was opened."""
+
+    volume: Decimal | None
+    opened_at: datetime | None
+
+
+async def first_account_at(mirror: Mirror) -> datetime | None:
+    """When the oldest account was opened: no deal is older. None when no account is mirrored."""
+    async with transaction(mirror.engine) as connection:
+        found: datetime | None = await connection.scalar(_FIRST_ACCOUNT, {"platform": mirror.platform})
+        return found
+
+
+async def newest_deals_since(mirror: Mirror, rows: int) -> datetime | None:
+    """When the oldest of the newest so many deals was made; None when there is none."""
+    async with transaction(mirror.engine) as connection:
+        found: datetime | None = await connection.scalar(_NEWEST, {"platform": mirror.platform, "rows": rows})
+        return found
+
+
+async def deal_ids(mirror: Mirror, since: datetime, until: datetime, *, by_closing: bool) -> set[int]:
+    """Ids of the deals of a span, by their time of closing or of opening."""
+    column = "created_at" if by_closing else "opened_at"
+    statement = sa.text(f"""
+        SELECT id FROM mirror.deals WHERE platform = :platform AND {column} >= :since AND {column} < :until AND {PRESENT}
+    """)
+    async with transaction(mirror.engine) as connection:
+        given = {"platform": mirror.platform, "since": since, "until": until}
+        return set((await connection.scalars(statement, given)).all())
+
+
+async def open_positions(mirror: Mirror) -> dict[int, Open]:
+    """What the mirror holds as open."""
+    async with transaction(mirror.engine) as connection:
+        rows = await connection.execute(_OPEN, {"platform": mirror.platform})
+        return {row.id: Open(row.volume_base, row.created_at) for row in rows}
+
+
+async def positions_read_at(mirror: Mirror) -> datetime | None:
+    """When the newest complete reading of the open positions began; None before the first."""
+    async with transaction(mirror.engine) as connection:
+        found: datetime | None = await connection.scalar(_READ_AT, {"platform": mirror.platform})
+        return found
+
+
+async def close(mirror: Mirror, ids: Iterable[int]) -> set[int]:
+    """Close those of these positions that have a closing deal; returns them."""
+    return await _change(mirror, _CLOSE, {"ids": list(ids)})
+
+
+async def bury(mirror: Mirror, deals: Iterable[int], before: datetime) -> set[int]:
+    """Add the positions of these deals that the mirror lacks, closed; only of deals made before a moment."""
+    return await _change(mirror, _BURY, {"ids": list(deals), "before": before})
+
+
+async def _change(mirror: Mirror, statement: sa.TextClause, given: dict[str, object]) -> set[int]:
+    if not given["ids"]:
+        return set()
+    async with transaction(mirror.engine) as connection:
+        await leases.hold(connection, mirror.lease)
+        await bulk.lock_versions(connection)
+        return set((await connection.scalars(statement, {**given, "platform": mirror.platform})).all())
