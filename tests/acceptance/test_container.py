@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from counterfoil import settings
-from counterfoil.platform_settings import OMTraderSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("counterfoil", "demo", "sandbox")
+SANDBOXES = ("sandbox", "sandbox-ctrader")
+OURS = ("counterfoil", "demo", *SANDBOXES)
 
 
 def instructions(text: str) -> list[list[tuple[str, str]]]:
@@ -167,12 +167,12 @@ def test_our_image_is_never_pulled_under_a_strangers_name(name: str) -> None:
 def test_every_service_belongs_to_one_profile() -> None:
     assert {name: service["profiles"] for name, service in SERVICES.items()} == {
         "db": ["live"], "counterfoil": ["live"],
-        "demo-db": ["demo"], "sandbox": ["demo"], "demo": ["demo"],
+        "demo-db": ["demo"], "sandbox": ["demo"], "sandbox-ctrader": ["demo"], "demo": ["demo"],
     }  # fmt: skip
 
 
 def test_the_demonstration_needs_no_file_of_this_machine() -> None:
-    for name in ("demo-db", "sandbox", "demo"):
+    for name in ("demo-db", *SANDBOXES, "demo"):
         assert "secrets" not in SERVICES[name]
         assert not [mount for mount in SERVICES[name].get("volumes", ()) if mount.startswith((".", "/", "$"))]
 
@@ -200,6 +200,7 @@ def test_who_waits_for_the_demonstration_waits_until_it_is_ready() -> None:
     assert SERVICES["demo"]["depends_on"] == {
         "demo-db": {"condition": "service_healthy"},
         "sandbox": {"condition": "service_healthy"},
+        "sandbox-ctrader": {"condition": "service_healthy"},
     }
 
 
@@ -208,12 +209,6 @@ def test_a_platform_that_is_down_does_not_make_the_live_daemon_unhealthy() -> No
 
 
 # --- the settings -----------------------------------------------------------------------------------------------------
-
-
-def only_platform(loaded: settings.Settings) -> OMTraderSettings:
-    (platform,) = loaded.platforms.values()
-    assert isinstance(platform, OMTraderSettings)
-    return platform
 
 
 def test_the_live_settings_read_the_secrets_that_are_mounted(tmp_path: Path) -> None:
@@ -229,7 +224,7 @@ def test_the_live_settings_read_the_secrets_that_are_mounted(tmp_path: Path) -> 
     assert loaded.log.format == "json"
 
 
-def test_the_demonstration_finds_its_platform_and_its_database() -> None:
+def test_the_demonstration_finds_its_platforms_and_its_database() -> None:
     loaded = settings.load(ROOT / "config/docker-demo.yaml")
     database = psycopg.conninfo.conninfo_to_dict(loaded.database.url)
     password = loaded.database.password
@@ -239,8 +234,11 @@ def test_the_demonstration_finds_its_platform_and_its_database() -> None:
         "POSTGRES_PASSWORD": password.get_secret_value(),
     }
     assert database["host"] == "demo-db"
-    command = SERVICES["sandbox"]["command"]
-    assert only_platform(loaded).base_url == f"http://sandbox:{command[command.index('--port') + 1]}"
+    commands = {name: SERVICES[name]["command"] for name in SANDBOXES}
+    assert {platform.base_url: platform.kind for platform in loaded.platforms.values()} == {
+        f"http://{name}:{command[command.index('--port') + 1]}": command[command.index("--kind") + 1]
+        for name, command in commands.items()
+    }
     assert loaded.http.listen == "0.0.0.0:9187"
 
 

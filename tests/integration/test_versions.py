@@ -25,13 +25,13 @@ async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
 def no_lock(monkeypatch) -> None:
     """Every writer takes a lock of its own, which is as good as none."""
     keys = itertools.count(1000)
-    taken = bulk._lock_versions
+    taken = bulk.lock_versions
 
     async def lock(connection):
         monkeypatch.setattr(bulk, "VERSION_LOCK", next(keys))
         await taken(connection)
 
-    monkeypatch.setattr(bulk, "_lock_versions", lock)
+    monkeypatch.setattr(bulk, "lock_versions", lock)
 
 
 @dataclass

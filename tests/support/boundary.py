@@ -44,7 +44,7 @@ _NAME_ACCOUNT = """
 """
 _FIND = """
     SELECT id, kind, registrant_id FROM counterfoil.intents WHERE reference = %(reference)s
-        AND CASE WHEN %(kind)s::text IS NULL THEN kind NOT IN ('update_client', 'update_account', 'reset_password')
+        AND CASE WHEN %(kind)s::text IS NULL THEN kind NOT IN ('update_client', 'update_account', 'reset_password', 'link')
             ELSE kind = %(kind)s END
     ORDER BY id DESC LIMIT 1
 """
@@ -126,7 +126,7 @@ class Owner(Session):
     """The owner of the tables: does what the daemon would do."""
 
     def intent(self, reference: str, kind: str | None = None) -> int:
-        """The id of the newest intent of this name; updates and password resets only when their kind is given."""
+        """The id of the newest intent of this name; links, updates and password resets only when their kind is given."""
         ((found, *_),) = self._find(reference, kind)
         assert isinstance(found, int)
         return found

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from support.pushing import PATIENCE, PushBench
+from counterfoil.store import Unreachable
+from support.pushing import PATIENCE, PushBench, Replica
 
 _STAGE: ContextVar[str] = ContextVar("_STAGE", default="")
 
@@ -37,6 +38,26 @@ class Way(StrEnum):
     GONE = "gone"
     CUT = "cut"
     TIMEOUT = "timeout"
+
+
+LAUNCH = {Point.BEFORE_LAUNCH, Point.AFTER_LAUNCH}
+SENDING = {Point.BEFORE_SEND, Point.AFTER_SEND, Point.AFTER_ANSWER}
+
+
+def points(*, launches: bool, sends: bool = True) -> list[Point]:
+    """The points that an attempt passes: one that looks first `launches`, one that writes nothing does not send."""
+    missing = (set() if launches else LAUNCH) | (set() if sends else SENDING)
+    return [point for point in Point if point not in missing]
+
+
+def is_lost(point: Point, way: Way) -> bool:
+    """Whether the effect is there by then, and its answer never will be."""
+    if point is Point.AFTER_SEND:
+        return True
+    if point is Point.AFTER_ANSWER:
+        # A database that is away is waited for.
+        return way is not Way.CUT
+    return point is Point.BEFORE_RESULT and way in (Way.EXCEPTION, Way.GONE)
 
 
 class Bug(Exception):  # noqa: N818 - a bug, not an error on purpose
@@ -172,3 +193,27 @@ class _Writer:
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _turn(replica: Replica) -> None:
+    """A database that goes away ends a look into the queue, and not what is under way."""
+    with suppress(*Unreachable):
+        await replica.turn()
+    await replica.rest()
+
+
+async def crash(it: PushBench, healthy: Replica, where: Point, way: Way) -> None:
+    """A replica works until it is struck; one that is gone never works again."""
+    plan = Crash(it, where, way)
+    replica = it.replica(like=healthy, through=plan.engine, queueing=plan.queue, writing=plan.writer)
+    turning = asyncio.ensure_future(_turn(replica))
+    struck = asyncio.ensure_future(plan.struck.wait())
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait({turning} if way is not Way.GONE else {struck, turning}, return_when=asyncio.FIRST_COMPLETED)
+    assert plan.struck.is_set(), "the attempt did not come by this point"
+    struck.cancel()
+    turning.cancel()
+    await asyncio.gather(turning, return_exceptions=True)
+    await replica.abandon()
+    it.replicas.remove(replica)
+    it.sandbox.faults.clear()

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
@@ -102,6 +102,8 @@ class CTraderPull(pulling.Bench):
 class CTraderBench(PushBench):
     """See pushing.PushBench."""
 
+    money_path: ClassVar[str] = "/changebalance$"
+
     def replica(
         self,
         *,
@@ -155,7 +157,7 @@ class CTraderBench(PushBench):
         self._confirm(name, user.id, pushing._NAME_CLIENT)
         return int(user.id)
 
-    def opened(self, registrant: str, *, number: int = 1) -> int:
+    def opened(self, registrant: str, *, number: int = 1, currency: str = "EUR") -> int:
         """An account `<registrant>/<number>` that was opened and is not linked yet; its login."""
         known = self.owner.rows("SELECT client_id FROM counterfoil.registrants WHERE registrant_id = %s", registrant)
         if not known:
@@ -163,14 +165,22 @@ class CTraderBench(PushBench):
         reference = f"{registrant}/{number}"
         made = self.crm.call("open_account", reference, registrant, {})
         trader = self.books.add_trader(
-            description=idempotency_reference(reference), password_hash=md5(made["credentials"]["user_password"])
+            description=idempotency_reference(reference),
+            password_hash=md5(made["credentials"]["user_password"]),
+            currency=currency,
         )
         self._confirm(reference, trader.login, _NAME_ACCOUNT)
+        given = currency, trader.digits, reference
+        self.owner.rows(
+            "UPDATE counterfoil.accounts SET currency = %s, currency_digits = %s WHERE reference = %s", *given
+        )
         return int(trader.login)
 
-    def account(self, registrant: str, *, balance: object = 1000, credit: object = 100, number: int = 1) -> int:
+    def account(
+        self, registrant: str, *, balance: object = 1000, credit: object = 100, number: int = 1, currency: str = "EUR"
+    ) -> int:
         """See pushing.PushBench; it is linked too."""
-        login = self.opened(registrant, number=number)
+        login = self.opened(registrant, number=number, currency=currency)
         reference = f"{registrant}/{number}"
         user_id = self.owner.value("SELECT client_id FROM counterfoil.registrants WHERE registrant_id = %s", registrant)
         self._confirm_link(reference, self.books.link(login, user_id))
@@ -207,6 +217,12 @@ class CTraderBench(PushBench):
         """The lines of the balance history that carry the idempotency reference of this operation."""
         ours = idempotency_reference(reference)
         return [row for row in self.books.history if ours in (row.comment, row.external_id)]
+
+    def strike(self, kind: str, **more: Any) -> None:
+        """See pushing.PushBench. A trader is read where it is changed, so the method tells the two apart."""
+        each = {"kind": kind, "path": WRITE, "times": 1, **more}
+        methods = [each["method"]] if "method" in each else ["POST", "PATCH"]
+        self.sandbox.faults.set([{**each, "method": method} for method in methods])
 
     def users(self, email: str) -> list[Any]:
         """The users of this e-mail address."""

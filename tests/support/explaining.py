@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
+
+from cryptography.fernet import Fernet
 
 from counterfoil.pull import explained, registered
 from counterfoil.pull.run import Memory, Pace, Run
@@ -16,6 +19,8 @@ from counterfoil.store.mirror import Mirror
 from counterfoil.store.publishing import PublishedPlatform
 from counterfoil.store.runs import Runs
 from support.boundary import LIVE, PROFILE, Boundary, boundary
+from support.desk import NOWHERE, Desk
+from support.process import platform, write_settings
 from support.store import write
 
 T = TypeVar("T")
@@ -231,3 +236,23 @@ def ledger(url: str) -> Iterator[Ledger]:
             yield Ledger(it, runner, database)
         finally:
             runner.run(database.dispose())
+
+
+SETTINGS = {
+    "kind": "ctrader",
+    "base_url": NOWHERE,
+    "manager_login": 30041,
+    "password": "sandbox",
+    "broker_name": "Broker",
+    "environment_name": "live",
+    "push": True,
+}
+
+
+@contextmanager
+def ledger_and_desk(url: str, folder: Path, capsys: Any) -> Iterator[tuple[Ledger, Desk]]:
+    """The same with the commands of an operator, whose settings name both platforms."""
+    own = {NAME: SETTINGS, "live": platform(NOWHERE, push=True)}
+    settings = write_settings(folder / "c.yaml", url, own, crm={"encryption_key": Fernet.generate_key().decode()})
+    with ledger(url) as books:
+        yield books, Desk(books.it, settings, capsys)

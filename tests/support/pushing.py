@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -112,7 +112,9 @@ class Replica:
 
 @dataclass
 class PushBench:
-    """One sandbox, one database, the CRM, and any number of replicas."""
+    """One sandbox, one database, the CRM, and any number of replicas. `money_path`: where balance operations go."""
+
+    money_path: ClassVar[str] = "/money"
 
     pull: pulling.Bench
     crm: Crm
@@ -287,7 +289,7 @@ class PushBench:
         replica = self.replica(**how)
         self.crm.call(kind[0], "m", "a/1", amount, *kind[1:])
         faults = fault if isinstance(fault, list) else [{"kind": fault}]
-        self.sandbox.faults.set([{"path": "/money", "times": 1, **each} for each in faults])
+        self.sandbox.faults.set([{"path": self.money_path, "times": 1, **each} for each in faults])
         # With one place no look follows the attempt within the same turn.
         places, replica.pusher.places = replica.pusher.places, 1
         await replica.turn()

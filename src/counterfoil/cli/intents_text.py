@@ -177,11 +177,7 @@ def _plain(value: object) -> str:
                 f"{_words(str(name))} {_plain(inner)}" for name, inner in value.items() if inner is not None
             )
         case list():
-            return (
-                "; ".join(map(_plain, value))
-                if any(isinstance(one, Mapping) for one in value)
-                else ", ".join(map(str, value))
-            )
+            return ", ".join(map(_plain, value))
         case _:
             return str(value)
 

@@ -29,6 +29,8 @@ from counterfoil.store import closings
 TABLE = "deals"
 SWEEP = "sweep deals"
 LONGEST = timedelta(days=2)
+# A deal this much older than the newest reading of the open positions was known to it, whatever the clocks say.
+_KNOWN_AFTER = timedelta(minutes=1)
 # The end of the newest span lies ahead, for a platform whose clock is ahead of what it said.
 AHEAD = timedelta(hours=1)
 _LONGEST_OVERLAP = LONGEST - 2 * AHEAD
@@ -76,7 +78,7 @@ async def pull(run: Run) -> None:
     priority = Priority.NORMAL if place.begun else Priority.SWEEP
     async with aclosing(_read(run, since, asked_at, priority)) as spans:
         async for end, read in spans:
-            place = replace(place.learnt(read), until=max(place.until or end, min(end, asked_at)))
+            place = replace(place.learnt(read), until=max(place.until or since, min(end, asked_at)))
             await run.keep(TABLE, read.page, states={TABLE: place.dump()} if _moved(before, place) else None)
             before = place if _moved(before, place) else before
             await _bury(run, read.page)
@@ -116,7 +118,7 @@ async def _bury(run: Run, page: Page) -> None:
     """Positions that were over before anybody saw them open."""
     read_at = await closings.positions_read_at(run.mirror) if page.ids else None
     if read_at is not None:
-        await closings.bury(run.mirror, page.ids, read_at - OVERLAP_TIME)
+        await closings.bury(run.mirror, page.ids, read_at - _KNOWN_AFTER)
 
 
 async def around(run: Run, opened_at: datetime, priority: Priority) -> None:
@@ -158,7 +160,10 @@ async def sweep(run: Run) -> None:
 
 
 async def _note_missing(
-    run: Run, span: tuple[datetime, datetime], read: Closings, known_meaning: bool | None  # noqa: FBT001 - no switch
+    run: Run,
+    span: tuple[datetime, datetime],
+    read: Closings,
+    known_meaning: bool | None,  # noqa: FBT001 - no switch
 ) -> None:
     """What the mirror holds in a span and the platform does not list; nothing is missed on a list of unknown meaning."""
     meaning = known_meaning if read.by_closing is None else read.by_closing

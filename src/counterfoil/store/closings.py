@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import sqlalchemy as sa
@@ -15,19 +15,23 @@ _FIRST_ACCOUNT = sa.text("SELECT min(created_at) FROM mirror.accounts WHERE plat
 _NEWEST = sa.text("""
     SELECT min(created_at) FROM (SELECT created_at FROM mirror.deals WHERE platform = :platform ORDER BY id DESC LIMIT :rows) n
 """)
-_OPEN = sa.text(f"SELECT id, volume_base, created_at FROM mirror.positions WHERE platform = :platform AND {LIVE['positions']}")
-# A position that the list of open ones lacks has a closing deal; what the deal says of it is all that is known of its end.
+_OPEN = sa.text(
+    f"SELECT id, volume_base, created_at FROM mirror.positions WHERE platform = :platform AND {LIVE['positions']}"
+)
+# A position that the list of open ones lacks has a closing deal; what the deal says of it is all that is known of its end. One
+# that is older than the row's last change, on the platform's clock, closed only a part of it, and the last one is yet to come.
 _CLOSE = sa.text("""
     UPDATE mirror.positions p SET status = 2, volume_base = 0, updated_at = x.closed_at, changed_at = now(),
         version = nextval('mirror.version')
     FROM (SELECT o.id, max(d.created_at) AS closed_at FROM mirror.positions o
         JOIN mirror.deals d ON d.platform = o.platform AND d.account_id = o.account_id AND d.position_id = o.id
             AND d.deleted_at IS NULL
+            AND (CAST(:ahead AS interval) IS NULL OR d.created_at > o.changed_at + CAST(:ahead AS interval) - interval '1 minute')
         WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) GROUP BY o.id) x
     WHERE p.platform = :platform AND p.id = x.id RETURNING p.id
 """)
-# Positions that were over before anybody saw them open: their deals are all there is. Those that may still be open, because
-# they were closed after the open ones were last read, come with the next reading.
+# Positions that were over before anybody saw them open: their deals are all there is, and the last of them tells the end. Those
+# that may still be open, because they were closed after the open ones were last read, come with the next reading.
 _BURY = sa.text("""
     INSERT INTO mirror.positions (platform, id, account_id, symbol_id, symbol, side, price_open, status, volume_base, created_at,
         updated_at, book_type, spread_betting, first_seen_at, changed_at, version)
@@ -35,9 +39,12 @@ _BURY = sa.text("""
         2, 0, d.opened_at, d.created_at, d.book_type, d.spread_betting, now(), now(), nextval('mirror.version')
     FROM mirror.deals d WHERE d.platform = :platform AND d.id = ANY (CAST(:ids AS bigint[])) AND d.position_id IS NOT NULL
         AND d.created_at < :before
-        AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id)
+        AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id
+            AND (p.status IS DISTINCT FROM 2 OR p.updated_at >= d.created_at OR p.deleted_at IS NOT NULL))
     ORDER BY d.position_id, d.created_at DESC
-    ON CONFLICT (platform, id) DO NOTHING RETURNING id
+    ON CONFLICT (platform, id) DO UPDATE SET updated_at = excluded.updated_at, changed_at = excluded.changed_at,
+        version = excluded.version
+    RETURNING id
 """)
 _READ_AT = sa.text("SELECT as_of FROM counterfoil.freshness WHERE platform = :platform AND resource = 'positions'")
 
@@ -89,13 +96,17 @@ async def positions_read_at(mirror: Mirror) -> datetime | None:
         return found
 
 
-async def close(mirror: Mirror, ids: Iterable[int]) -> set[int]:
-    """Close those of these positions that have a closing deal; returns them."""
-    return await _change(mirror, _CLOSE, {"ids": list(ids)})
+async def close(mirror: Mirror, ids: Iterable[int], *, ahead: timedelta | None) -> set[int]:
+    """Close those of these positions that have a closing deal; returns them.
+
+    `ahead`: by how much the platform's clock is ahead; only deals count that are newer than what was last seen of the
+    position. None: any deal will do.
+    """
+    return await _change(mirror, _CLOSE, {"ids": list(ids), "ahead": ahead})
 
 
 async def bury(mirror: Mirror, deals: Iterable[int], before: datetime) -> set[int]:
-    """Add the positions of these deals that the mirror lacks, closed; only of deals made before a moment."""
+    """Add the positions of these deals that the mirror lacks, closed, and mend their end; only of deals made before a moment."""
     return await _change(mirror, _BURY, {"ids": list(deals), "before": before})
 
 

@@ -63,16 +63,31 @@ _UNSETTLED = "('sent', 'unknown', 'parked')"
 _LEASE = "clock_timestamp() + CAST(:lease AS interval)"
 
 # Done already in a life that the database forgot? The mirror shows our reference; or the database was restored and the
-# account's history has not been read since. What the CRM asks for again after a restore must not be done again.
-_DOUBTFUL = """(
+# account's history has not been read since. What the CRM asks for again after a restore must not be done again. Where there is
+# no history, a movement of that amount which nobody explains may be it.
+_OF_CTRADER = "(SELECT p.kind = 'ctrader' FROM counterfoil.published_platforms p WHERE p.platform = i.platform)"
+_DOUBTFUL = f"""(
     i.amount IS NOT NULL AND EXISTS (SELECT FROM mirror.transactions t
         WHERE t.platform = i.platform AND t.reference = i.idempotency_reference AND t.deleted_at IS NULL)
     OR EXISTS (SELECT FROM counterfoil.database_identity d WHERE d.accepted_at IS NOT NULL
         AND (i.kind = 'account' AND NOT EXISTS (SELECT FROM counterfoil.freshness f
             WHERE f.platform = i.platform AND f.resource = 'accounts' AND f.as_of > d.accepted_at)
-        OR i.amount IS NOT NULL AND NOT EXISTS (SELECT FROM counterfoil.accounts a
+        OR i.amount IS NOT NULL AND NOT {_OF_CTRADER} AND NOT EXISTS (SELECT FROM counterfoil.accounts a
             JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.account_id AND k.asked_at > d.accepted_at
+            WHERE a.reference = i.account_reference)
+        OR i.amount IS NOT NULL AND {_OF_CTRADER} AND EXISTS (SELECT FROM counterfoil.accounts a
+            JOIN mirror.transactions t ON t.platform = a.platform AND t.account_id = a.account_id AND t.origin = 'inferred'
+                AND t.deleted_at IS NULL AND abs(t.amount) = i.amount AND t.first_seen_at > d.accepted_at
             WHERE a.reference = i.account_reference)))
+)"""
+# After a restore, where nothing shows what was done: until accounts and deals were read anew and what they leave open was noted.
+_UNREAD = f"""(
+    i.amount IS NOT NULL AND {_OF_CTRADER} AND EXISTS (SELECT FROM counterfoil.database_identity d
+        WHERE d.accepted_at IS NOT NULL AND ((SELECT count(*) FROM counterfoil.freshness f
+                WHERE f.platform = i.platform AND (f.resource IN ('accounts', 'deals') AND f.as_of > d.accepted_at
+                    OR f.resource = 'transactions' AND f.as_of > d.accepted_at + interval '3 minutes')) < 3
+            OR EXISTS (SELECT FROM counterfoil.accounts a JOIN counterfoil.unexplained u
+                ON u.platform = a.platform AND u.account_id = a.account_id WHERE a.reference = i.account_reference)))
 )"""
 # A time that lies further ahead than anything sets was written before the clock was set back.
 _IS_DUE = "NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 h'"
@@ -90,7 +105,7 @@ _CLAIM = sa.text(f"""
             AND (i.amount IS NULL OR NOT EXISTS (SELECT FROM counterfoil.intents u
                 WHERE u.lane = 'update ' || i.account_reference
                     AND (u.state IN ('sent', 'unknown') OR u.state = 'pending' AND u.id < i.id AND u.due_at {_IS_DUE})))
-            AND NOT (SELECT counterfoil.is_held())
+            AND NOT (SELECT counterfoil.is_held()) AND NOT {_UNREAD}
             AND NOT EXISTS (SELECT FROM counterfoil.platform_state s WHERE s.platform = :platform AND s.paused IS NOT NULL)
         ORDER BY i.id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
     )

@@ -59,13 +59,18 @@ _QUARANTINED = sa.text("SELECT count(*) FROM counterfoil.quarantine")
 _DRIFTED = sa.text("SELECT count(*) FROM counterfoil.drift")
 
 
-async def rows(engine: AsyncEngine) -> dict[str, int]:
-    """Rows of each table of the mirror that are not deleted, over all platforms."""
+async def rows(engine: AsyncEngine) -> dict[str, dict[str, int]]:
+    """Rows of each table of the mirror that are not deleted, by platform."""
     async with transaction(engine) as connection:
         return {
-            table: int(
-                await connection.scalar(sa.text(f"SELECT count(*) FROM mirror.{table} WHERE deleted_at IS NULL")) or 0
-            )
+            table: {
+                row.platform: row.rows
+                for row in await connection.execute(
+                    sa.text(
+                        f"SELECT platform, count(*) AS rows FROM mirror.{table} WHERE deleted_at IS NULL GROUP BY platform"
+                    )
+                )
+            }
             for table in TABLES
         }
 

@@ -74,6 +74,7 @@ class CTrader:
         )
         self.calls = Calls(self._http, budget, self._tokens, allowance)
         self._known = _Known()
+        self._ends_tables = False
 
     async def close(self) -> None:
         """Close every connection."""
@@ -134,20 +135,23 @@ class CTrader:
         return remembered.get(answer.digest) or lines.page(wire.listed(body, key), reading, answer.digest)
 
     async def _positions(self, body: bytes, digest: bytes, priority: Priority) -> Page:
-        records = wire.grid(body)
+        records = wire.grid(body, wire.OPEN_NEEDS)
         names = await self._names(priority, symbols={record.get("symbol") for record in records})
         return columns.POSITION_LINES.page(records, columns.position(names), digest)
 
     async def _grid(self, path: str, priority: Priority, params: Params) -> tuple[bytes, bytes]:
-        """A table of positions and its digest; one that may be cut off is only believed when it comes twice alike."""
+        """A table of positions and its digest.
+
+        One that may be cut off is only believed when it comes twice alike, and never from a platform that ends its tables.
+        """
         answer = await self.calls.get(path, priority, params)
         if answer.oversized:
             raise _TooLargeError(f"{path}: {answer.reason}")
         body = self.calls.understood(answer)
-        if not wire.is_whole(body) and self.calls.understood(await self.calls.get(path, priority, params)) != body:
-            raise TransientError(
-                f"{path}: the table may be cut off: its last line has no end, and it differs each time"
-            )
+        if wire.is_whole(body):
+            self._ends_tables = True
+        elif self._ends_tables or self.calls.understood(await self.calls.get(path, priority, params)) != body:
+            raise TransientError(f"{path}: the table may be cut off: its last line has no end")
         return body, answer.digest
 
     # --- traders ----------------------------------------------------------------------------------------------------
@@ -195,7 +199,7 @@ class CTrader:
         span: tuple[datetime, datetime] | None = (since, self.now() + _DAY)
         while span is not None:
             records, more = wire.traders(self.calls.understood(await self._ask_traders(*span, priority)))
-            found += records
+            found += wire.readable(records)
             span = _next_span(records, *span) if more else None
         return found
 
@@ -234,17 +238,25 @@ class CTrader:
         self, since: datetime, until: datetime, priority: Priority, account_id: int | None = None
     ) -> Closings:
         """See platforms.base.SnapshotReader."""
-        records = await self.closed(since, until, priority, account_id)
+        records = await self._closed(since, until, priority, account_id)
         names = await self._names(priority, symbols={record.get("symbol") for record in records})
         page = columns.DEAL_LINES.page(records, columns.deal(names))
-        page.times = []
         latest = max((at for record in records if (at := _closed_at(record)) is not None), default=None)
         return Closings(page, wire.closings_proof(records, since, until), latest)
 
     async def closed(
         self, since: datetime, until: datetime, priority: Priority, account_id: int | None = None
     ) -> list[dict[str, str | None]]:
-        """Closing deals of a span of at most two days, as sent."""
+        """Closing deals of a span of at most two days, as sent.
+
+        Raises:
+            TransientError: they could not be read, all of them.
+        """
+        return wire.readable(await self._closed(since, until, priority, account_id))
+
+    async def _closed(
+        self, since: datetime, until: datetime, priority: Priority, account_id: int | None
+    ) -> list[dict[str, str | None]]:
         params: dict[str, str | int] = {"from": wire.query_time(since), "to": wire.query_time(until)}
         if account_id is not None:
             params["login"] = account_id
@@ -254,17 +266,17 @@ class CTrader:
             if until - since < _SHORTEST:
                 raise
         else:
-            return wire.grid(body)
+            return wire.grid(body, wire.CLOSED_NEEDS)
         middle = since + (until - since) / 2
         return [
-            *await self.closed(since, middle, priority, account_id),
-            *await self.closed(middle, until, priority, account_id),
+            *await self._closed(since, middle, priority, account_id),
+            *await self._closed(middle, until, priority, account_id),
         ]
 
     async def open(self, account_id: int, priority: Priority) -> list[dict[str, str | None]]:
         """Open positions of an account, as sent."""
         body, _ = await self._grid(wire.OPEN_POSITIONS, priority, {"login": account_id})
-        return wire.grid(body)
+        return wire.readable(wire.grid(body, wire.OPEN_NEEDS))
 
     # --- names ------------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ MEANINGS: Final = {
 _LONGEST_REASON: Final = 200
 # Longest body, in bytes, that is looked into for a refusal.
 _LONGEST_REFUSAL: Final = 16_384
+_PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
 _PLAIN: Final = re.compile(r"\s*([A-Z][A-Z0-9_]{2,79})(?::\s*(.*))?\s*\Z", re.DOTALL)
 
 
@@ -108,9 +109,12 @@ def judge(answer: Answer, refusal: Refusal | None, *, writing: bool) -> Verdict:
         return Verdict.LOG_IN
     if refusal is None:
         verdict = classify(answer.status, writing=writing)
-        # A proxy's page, during a deployment for instance: it cannot speak for the platform.
+        # A proxy's page, during a deployment for instance: it cannot speak for the platform, not even of what is not there.
+        if verdict is Verdict.PERMANENT and _PAGE.match(answer.body):
+            return Verdict.TRANSIENT
         return Verdict.UNKNOWN if verdict in (Verdict.REJECTED, Verdict.CONFLICT) else verdict
-    if answer.status >= 500:
+    # A good status and a word that nobody knows: it may as well be a word of success.
+    if answer.status >= 500 or (answer.is_good and refusal.code not in MEANINGS):
         return _TROUBLE[writing]
     return MEANINGS.get(refusal.code, _NEVER)[writing]
 

@@ -81,6 +81,11 @@ class TokenKeeper(Keeper):
     def _secrets(self) -> tuple[str, ...]:
         return (self._manager.password, self._manager.hashed_password)
 
+    def _usable(self, session: Session | None, rejected: Session | None) -> Session | None:
+        # One that a replica stored under other settings is somebody else's.
+        ours = session is None or session.account_id == self._manager.login
+        return super()._usable(session, rejected) if ours else None
+
     async def _log_in(self) -> Session:
         await self._allowance.take(Priority.MONEY)
         asked_at = self._clock()

@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,6 +34,11 @@ Row = tuple[int, dict[str, str | None], Texts]
 """An id, the columns, and what has none."""
 Reading = Callable[[Texts], Row]
 """Makes a row of a record; ValueError says what is wrong with it."""
+
+UNREADABLE: Final = "\0"
+"""In a record of which a part cannot be read: under this name stands what is wrong with it."""
+# By which name a record of a table tells its id.
+_ID_NAMES: Final = {"accounts": "login", "deals": "dealId", "positions": "positionId"}
 
 
 def whole(record: Texts, name: str) -> int | None:
@@ -111,15 +117,31 @@ class Lines:
         for record in records:
             page.rows += 1
             try:
+                if UNREADABLE in record:
+                    raise ValueError(record[UNREADABLE])
                 row_id, values, rest = reading(record)
                 line = self._line(row_id, values, rest)
             except ValueError as error:
-                _reject(page, record, str(error))
+                self._reject(page, record, error)
                 continue
             page.ids.append(row_id)
             page.line_ids.append(row_id)
             page.lines.append(line)
         return page
+
+    def _reject(self, page: Page, record: Texts, error: ValueError) -> None:
+        """Keep a record apart; its id counts all the same, for what was listed is there."""
+        name = _ID_NAMES.get(self.table, "id")
+        told = record.get(name)
+        try:
+            page.ids += [] if (row_id := whole(record, name)) is None else [row_id]
+        except ValueError:
+            told = None
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else str(error)
+        kept = {
+            key: _visible(text) for key, text in record.items() if not SECRET_NAME.search(key) and key != UNREADABLE
+        }
+        page.rejected.append(Rejected(told, reason, scrub_text(msgspec.json.encode(kept))))
 
     def _line(self, row_id: int, values: Texts, rest: Texts) -> bytes:
         tokens = [str(row_id)]
@@ -158,15 +180,20 @@ def _extra(rest: Texts) -> str:
     return _quoted(msgspec.json.encode(dict(sorted(kept.items()))).decode(), "extra") if kept else "null"
 
 
-def _reject(page: Page, record: Texts, reason: str) -> None:
-    told = next((record[name] for name in ("login", "dealId", "positionId", "id") if record.get(name)), None)
-    body = msgspec.json.encode({name: value for name, value in record.items() if not SECRET_NAME.search(name)})
-    page.rejected.append(Rejected(told, reason, scrub_text(body)))
+def _visible(text: str | None) -> str | None:
+    """Bytes that were no UTF-8 as escapes."""
+    return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def of_json(record: Record) -> dict[str, str | None]:
-    """A JSON object as texts; objects and arrays stay JSON, without what is named like a secret."""
-    return {name: _text_of(value) for name, value in record.items()}
+    """A JSON object as texts; objects and arrays stay JSON, without what is named like a secret. See UNREADABLE."""
+    texts: dict[str, str | None] = {}
+    for name, value in record.items():
+        try:
+            texts[name] = _text_of(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            texts[UNREADABLE] = f"not readable - at `{name}`"
+    return texts
 
 
 def _text_of(value: Raw) -> str | None:
@@ -181,25 +208,31 @@ def _text_of(value: Raw) -> str | None:
     return token.decode()
 
 
-def of_grid(text: str) -> list[dict[str, str | None]]:
-    """CSV with a header row, whatever the order of its columns; an empty cell is None.
+def of_grid(text: str, needed: AbstractSet[str]) -> list[dict[str, str | None]]:
+    """CSV with a header row, whatever the order of its columns; an empty cell is None. See UNREADABLE.
 
     Raises:
-        ValueError: there is no header, or a row has another number of cells: then no row can be trusted to be whole.
+        ValueError: the first line is no header, for it lacks columns that are `needed`; the last row is cut off; or most rows
+            do not fit the header.
     """
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
-        if len(set(header)) != len(header) or not all(header):
+        if len(set(header)) != len(header) or not all(header) or not needed.issubset(header):
             raise ValueError("the first line names no columns")
-        return [_named(header, cells) for cells in rows if cells]
+        table = [cells for cells in rows if cells]
     except csv.Error as error:
         raise ValueError(f"not CSV: {error}") from error
+    ragged = sum(len(cells) != len(header) for cells in table)
+    if table and (len(table[-1]) != len(header) or ragged > len(table) / 2):
+        raise ValueError(f"{ragged} rows do not fit the first line, which names {len(header)} columns")
+    return [_named(header, cells) for cells in table]
 
 
 def _named(header: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
     if len(cells) != len(header):
-        raise ValueError(f"a row has {len(cells)} cells, the first line names {len(header)} columns")
+        told = {} if any(map(SECRET_NAME.search, header)) else {"cells": ",".join(cells)}
+        return {**told, UNREADABLE: f"{len(cells)} cells where the first line names {len(header)} columns"}
     return {name: cell.strip() or None for name, cell in zip(header, cells, strict=True)}
 
 

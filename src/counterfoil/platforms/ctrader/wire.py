@@ -12,6 +12,7 @@ Assumptions about what is not documented stand here and nowhere else:
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +21,7 @@ from msgspec import Raw
 
 from counterfoil.domain.errors import TransientError
 from counterfoil.platforms.ctrader.tokens import (
+    UNREADABLE,
     Record,
     Texts,
     moment,
@@ -40,6 +42,9 @@ CLOSED_POSITIONS: Final = f"{WEBSERV}/closedPositions"
 CREATE_USER: Final = "/cid/ctid/create"
 LINK: Final = "/cid/ctid/link"
 
+OPEN_NEEDS: Final = frozenset({"login", "positionId"})
+CLOSED_NEEDS: Final = frozenset({*OPEN_NEEDS, "dealId", "closeTimestamp", "pnl"})
+"""Columns without which a table is none, whatever it looks like: a gateway's page, for instance."""
 LONGEST_SPAN: Final = timedelta(days=2)
 """What one request for closed positions may cover (reference, section 4.13)."""
 
@@ -54,6 +59,11 @@ def query_time(at: datetime) -> str:
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
+def as_asked(at: datetime) -> datetime:
+    """The moment that `query_time` asks for: what is finer than a millisecond is cut."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 def registered_at(record: Texts) -> int:
     """When a trader was registered, in milliseconds since 1970.
 
@@ -66,16 +76,22 @@ def registered_at(record: Texts) -> int:
 def closings_proof(records: Sequence[Texts], since: datetime, until: datetime) -> bool | None:
     """What the rows of a span prove of its filter: that it is about closing (True), about opening (False), or nothing.
 
+    A row without either time proves nothing. A row at the very end of the span is taken for inside, in case that a platform
+    counts it in.
+
     Raises:
         TransientError: a row lies outside by both times.
     """
+    since, until = as_asked(since), as_asked(until)
     proof: bool | None = None
     for record in records:
         try:
             opened, closed = moment(stamp(record, "openTimestamp")), moment(stamp(record, "closeTimestamp"))
         except ValueError:
             continue
-        opens, closes = (at is not None and since <= at < until for at in (opened, closed))
+        if opened is None or closed is None:
+            continue
+        opens, closes = since <= opened <= until, since <= closed <= until
         if opens and closes:
             continue
         if not opens and not closes:
@@ -112,9 +128,22 @@ def one(body: bytes) -> dict[str, str | None]:
         TransientError: it is none.
     """
     try:
-        return of_json(msgspec.json.decode(body, type=Record))
+        record = of_json(msgspec.json.decode(body, type=Record))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TransientError("the answer holds no record") from error
+    return readable([record])[0]
+
+
+def readable(records: list[dict[str, str | None]]) -> list[dict[str, str | None]]:
+    """These records, for whoever cannot leave one aside.
+
+    Raises:
+        TransientError: a part of one cannot be read.
+    """
+    for record in records:
+        if UNREADABLE in record:
+            raise TransientError(f"a record of the answer is {record[UNREADABLE]}")
+    return records
 
 
 def listed(body: bytes, key: str) -> list[dict[str, str | None]]:
@@ -137,11 +166,11 @@ def _record(item: Raw) -> dict[str, str | None]:
 def is_whole(body: bytes) -> bool:
     """Whether a table says of itself that it is not cut off: its last line ends, or its JSON closes."""
     text = body.rstrip(b" \t")
-    return not text or text[-1:] in b"\n\r]}"
+    return text.endswith((b"\n", b"\r", b"]", b"}"))
 
 
-def grid(body: bytes) -> list[dict[str, str | None]]:
-    """The rows of a list of positions: CSV by its header, or JSON; an empty body is an empty list.
+def grid(body: bytes, needed: AbstractSet[str]) -> list[dict[str, str | None]]:
+    """The rows of a list of positions: CSV by its header, which has the `needed` columns, or JSON; an empty body is an empty list.
 
     Raises:
         TransientError: it is neither, or a row is cut off.
@@ -151,8 +180,9 @@ def grid(body: bytes) -> list[dict[str, str | None]]:
         if text[:1] == b"[":
             return [of_json(record) for record in msgspec.json.decode(text, type=list[Record])]
         if text[:1] == b"{":
-            found = msgspec.json.decode(text, type=dict[str, list[Record]])
-            return [of_json(record) for records in found.values() for record in records]
-        return of_grid(text.decode()) if text else []
+            (found,) = msgspec.json.decode(text, type=dict[str, list[Record]]).values()
+            return [of_json(record) for record in found]
+        # A byte that is no UTF-8 spoils its own row alone.
+        return of_grid(text.decode(errors="surrogateescape"), needed) if text else []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise TransientError(f"the table of positions in the answer is not readable: {type(error).__name__}") from error
