@@ -12,3 +12,6 @@ async def test_daemons_killed_at_random_moments_lose_nothing_double_nothing_and_
     assert found["kills"] >= 5
     assert found["operations_confirmed"] >= 60
     assert found["released"] >= 5
+    for platform in ("omtrader", "ctrader"):
+        assert found[platform]["operations_confirmed"] >= 20
+        assert found[platform]["faults"] >= 10

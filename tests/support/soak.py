@@ -27,51 +27,35 @@ from cryptography.fernet import Fernet
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script
 
+from psycopg.rows import namedtuple_row
+
 from counterfoil.domain.errors import ConfigurationError
-from counterfoil.sandbox import Sandbox, SandboxOptions
+from counterfoil.store import Unreachable
 from counterfoil.store.embedded import EmbeddedPostgres
 from support.proxy import Proxy
+from support.soak_platforms import KINDS, Soaked
 
 SETTINGS = """
 database: {{url: "{database}"}}
 platforms:
-  live:
-    kind: omtrader
-    base_url: {platform}
-    username: crm-api
-    password: sandbox
-    timeout: 1s
-    lease: 6s
-    unknown: {{settle: 2s, looks: 2, between: 500ms}}
-    rate_limit: {{per_second: 400, burst: 400, concurrent: 8}}
-    account_defaults: {{group_id: 10}}
-    pull: {{clients: {{every: 3s}}, accounts: {{every: 3s}}, deals: {{every: 1s}}, transactions: {{every: 2s}}, groups: {{every: 1h}},
-      symbols: off, positions: off, orders: off, commissions: off, group_symbols: off, sweep: off}}
-crm: {{encryption_key: "{key}", platform_choice: live, allow_sandbox_payouts: true}}
+{platforms}
+crm: {{encryption_key: "{key}", platform_choice: required, allow_sandbox_payouts: true}}
 http: {{listen: "127.0.0.1:0"}}
 log: {{format: json, level: info}}
 """
-PROFILE = json.dumps({"first_name": "Ada", "family_name": "Byron"})
-MONEY = "/money$"
-FAULTS: tuple[dict[str, Any], ...] = (
-    {"kind": "drop_after", "path": MONEY},
-    {"kind": "drop_before", "path": MONEY},
-    {"kind": "error_after", "path": MONEY, "status": 502},
-    {"kind": "error_before", "path": MONEY, "status": 503},
-    {"kind": "drop_after", "method": "POST", "path": "/(clients|accounts)$"},
-    {"kind": "error_after", "method": "POST", "path": "/(clients|accounts)$", "status": 500},
-    {"kind": "rate_limited", "path": MONEY, "retry_after": 1},
-    {"kind": "delay", "path": MONEY, "seconds": 0.4},
-    {"kind": "delay", "path": MONEY, "seconds": 1.5},
-    {"kind": "expire_tokens", "path": MONEY},
-    {"kind": "truncated", "path": MONEY},
-)
+PROFILE = {"first_name": "Ada", "family_name": "Byron"}
+_PARKED = """
+    SELECT i.reference, i.kind, i.amount, i.evidence, a.account_id FROM counterfoil.intents i
+    JOIN counterfoil.registrants r ON r.registrant_id = i.registrant_id
+    LEFT JOIN counterfoil.accounts a ON a.reference = i.account_reference
+    WHERE i.state = 'parked' AND (i.deadline_at IS NULL OR i.deadline_at < clock_timestamp() - interval '3 s') ORDER BY i.id
+"""
 FINAL = {"confirmed", "rejected", "cancelled", "parked"}
 
 
 @dataclass
 class Plan:
-    """How much of what. `people`: registrants with an account each."""
+    """How much of what. `people`: registrants with an account each, in turn on one of the platforms."""
 
     seed: int
     kills: int
@@ -79,6 +63,7 @@ class Plan:
     minutes: float
     people: int = 20
     daemons: int = 2
+    platform: str = "both"
 
 
 @dataclass
@@ -86,7 +71,7 @@ class World:
     """Everything that runs, and what was counted."""
 
     plan: Plan
-    sandbox: Sandbox
+    platforms: list[Soaked]
     proxy: Proxy
     directory: Path
     dice: random.Random
@@ -94,6 +79,7 @@ class World:
     daemons: list[asyncio.subprocess.Process] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)
     done: bool = False
     settled: bool = False
 
@@ -141,9 +127,11 @@ class World:
 
     async def disturb_platform(self) -> None:
         while not self.done:
-            await asyncio.sleep(self.dice.uniform(0.1, 0.6))
-            self.sandbox.faults.set([{**self.dice.choice(FAULTS), "times": self.dice.randint(1, 3)}])
-            self.counts["faults"] += 1
+            await asyncio.sleep(self.dice.uniform(0.1, 0.6) / len(self.platforms))
+            platform = self.dice.choice(self.platforms)
+            platform.sandbox.faults.set([{**self.dice.choice(platform.faults), "times": self.dice.randint(1, 3)}])
+            platform.disturb(self.dice)
+            platform.counts["faults"] += 1
 
     # --- the CRM --------------------------------------------------------------------------------------------------
 
@@ -165,11 +153,19 @@ class World:
 
     async def register(self) -> None:
         for number in range(self.plan.people):
-            await self.call("SELECT crm.register(%s, %s::jsonb, NULL, '{}', 100000)", f"p{number}", PROFILE)
+            name, profile = f"p{number}", json.dumps({**PROFILE, "email": f"p{number}@example.org"})
+            await self.call("SELECT crm.register(%s, %s::jsonb, NULL, '{}', 100000)", name, profile)
+            await self.call("SELECT crm.choose_platform(%s, %s)", name, self.platform_of(name).name)
+
+    def platform_of(self, reference: str) -> Soaked:
+        """Where a person, or an operation on the account of one, belongs."""
+        owner = self.owners.get(reference, reference).partition("/")[0]
+        return self.platforms[int(owner.removeprefix("p")) % len(self.platforms)]
 
     async def ask(self) -> None:
         for number in range(self.plan.operations - self.plan.people):
             account = f"p{self.dice.randrange(self.plan.people)}/1"
+            self.owners[f"o{number}"] = account
             amount = Decimal(self.dice.randint(1, 20_000)) / 100
             kind = self.dice.choices(["deposit", "withdraw", "credit"], [4, 5, 1])[0]
             if kind == "credit":
@@ -213,27 +209,35 @@ class World:
         if self.dice.random() < 0.1:
             await self.call("SELECT crm.fail_payout(%s, 'no such bank account')", reference)
 
+    async def sit_at_the_desk(self) -> None:
+        """A person who looks at what is parked, and into the platform's own books."""
+        while not self.settled:
+            await asyncio.sleep(0.3)
+            with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError, OSError, Unreachable):
+                async with self.crm() as connection:
+                    connection.row_factory = namedtuple_row
+                    cursor = await connection.execute(_PARKED)
+                    for row in await cursor.fetchall():
+                        platform = self.platform_of(row.reference)
+                        if (told := await platform.decide(self.server.url, row)) is not None:
+                            platform.counts[f"person: {told}"] += 1
+
     # --- the truth ------------------------------------------------------------------------------------------------
 
     def booked(self, reference: str) -> list[Decimal]:
         """Signed amounts in the platform's own books under our reference."""
-        from counterfoil.domain.references import idempotency_reference  # noqa: PLC0415
-
-        ours = idempotency_reference(reference)
-        return [
-            Decimal(row.amount).scaleb(-row.currency_digits)
-            for row in self.sandbox.books.transactions
-            if row.comment == ours
-        ]
+        return [row.amount for row in self.platform_of(reference.removesuffix("/refund")).booked(reference)]
 
     async def settle(self) -> None:
         """Faults off, kills over: until everything is decided."""
         self.done = True
-        self.sandbox.faults.set([])
+        for platform in self.platforms:
+            platform.sandbox.faults.set([])
         until = time.monotonic() + 120
         while time.monotonic() < until:
             [(moving,)] = await self.call(
-                """SELECT count(*) FROM counterfoil.intents i WHERE state IN ('sent', 'unknown') OR state = 'pending' AND NOT EXISTS
+                """SELECT count(*) FROM counterfoil.intents i WHERE state IN ('sent', 'unknown')
+                OR state = 'parked' AND platform <> 'omtrader' OR state = 'pending' AND NOT EXISTS
                 (SELECT FROM counterfoil.intents b WHERE b.lane = i.lane AND b.state = 'parked') OR state = 'waiting' AND
                 EXISTS (SELECT FROM counterfoil.intents p WHERE p.id = i.predecessor_id AND p.state <> 'parked')"""
             )
@@ -254,6 +258,7 @@ class World:
         for reference, kind, amount, state in rows:
             found = self.booked(reference)
             signed = -amount if kind in ("withdraw", "credit_out") else amount
+            self.platform_of(reference.removesuffix("/refund")).counts[f"operations_{state}"] += 1
             self.counts[f"operations_{state}"] += 1
             if len(found) > 1:
                 self.wrong.append(f"{reference} was booked {len(found)} times")
@@ -266,14 +271,8 @@ class World:
         wanted = self.counts["asked"] + self.plan.people
         if (given := sum(kind != "refund" for _, kind, _, _ in rows)) != wanted:
             self.wrong.append(f"{wanted} operations were asked for, {given} are known")
-        self._judge_people()
-        self.wrong += self.sandbox.books.check()
-
-    def _judge_people(self) -> None:
-        made = Counter(client.fields["external_id"] for client in self.sandbox.books.clients)
-        self.wrong += [f"client {name} was made {made[name]} times" for name in made if name and made[name] > 1]
-        named = Counter(account.username for account in self.sandbox.books.accounts)
-        self.wrong += [f"account {name} was made {named[name]} times" for name in named if named[name] > 1]
+        for platform in self.platforms:
+            self.wrong += platform.doubled() + platform.sandbox.books.check()
 
 
 async def soak(plan: Plan) -> dict[str, Any]:
@@ -284,11 +283,15 @@ async def soak(plan: Plan) -> dict[str, Any]:
         server = await asyncio.to_thread(EmbeddedPostgres.start, directory / "data", durable=False)
         proxy = Proxy(server.url)
         await proxy.start()
-        async with Sandbox(SandboxOptions(clients=5, accounts=5, deals=50, seed=plan.seed)) as sandbox:
-            world = World(plan, sandbox, proxy, directory, random.Random(plan.seed), server)  # noqa: S311 - repeatable dice
+        async with contextlib.AsyncExitStack() as stack:
+            kinds = KINDS if plan.platform == "both" else (plan.platform,)
+            platforms = [KINDS[kind](kind, plan.seed) for kind in kinds]
+            for platform in platforms:
+                await stack.enter_async_context(platform.sandbox)
+            world = World(plan, platforms, proxy, directory, random.Random(plan.seed), server)  # noqa: S311 - repeatable dice
             key = Fernet.generate_key().decode()
-            settings = SETTINGS.format(database=proxy.url, platform=sandbox.url, key=key)
-            (directory / "settings.yaml").write_text(settings)
+            parts = "".join(platform.settings for platform in platforms)
+            (directory / "settings.yaml").write_text(SETTINGS.format(database=proxy.url, platforms=parts, key=key))
             try:
                 return await _run(world)
             finally:
@@ -308,7 +311,10 @@ async def _run(world: World) -> dict[str, Any]:
     await world.register()
     disturbances = [
         asyncio.create_task(work)
-        for work in (world.kill_daemons(), world.restart_database(), world.disturb_platform(), world.pay())
+        for work in (
+            *(world.kill_daemons(), world.restart_database(), world.disturb_platform()),
+            *(world.pay(), world.sit_at_the_desk()),
+        )
     ]
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(world.plan.minutes * 60):
@@ -322,16 +328,24 @@ async def _run(world: World) -> dict[str, Any]:
     while len(world.daemons) < world.plan.daemons:
         await world.start_daemon()
     await world.settle()
-    world.settled = True
-    await disturbances[3]
     # What was released last may have been refused by the bank.
+    await asyncio.sleep(1)
     await world.settle()
+    world.settled = True
+    await asyncio.gather(*disturbances[3:])
     await world.judge()
     for daemon in world.daemons:
         daemon.send_signal(signal.SIGTERM)
         await daemon.wait()
     seconds = round(time.monotonic() - started, 1)
-    return {"seed": world.plan.seed, "seconds": seconds, **dict(sorted(world.counts.items())), "wrong": world.wrong}
+    told = {platform.name: dict(sorted(platform.counts.items())) for platform in world.platforms}
+    return {
+        "seed": world.plan.seed,
+        "seconds": seconds,
+        **dict(sorted(world.counts.items())),
+        **told,
+        "wrong": world.wrong,
+    }
 
 
 async def _until_migrated(world: World) -> None:
@@ -350,6 +364,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--operations", type=int, default=2000)
     parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--platform", choices=("both", *KINDS), default="both")
     result = asyncio.run(soak(Plan(**vars(parser.parse_args()))))
     sys.stdout.write(json.dumps(result, indent=2, default=str) + "\n")
     return 1 if result["wrong"] else 0
