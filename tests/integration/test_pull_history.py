@@ -135,8 +135,9 @@ async def stop(_page: int, _resource: str) -> None:
 
 
 @pytest.mark.usefixtures("small_overlap")
-@pytest.mark.parametrize("pages", [1, 3, 6])
-async def test_a_first_reading_that_is_cancelled_goes_on_where_it_stopped(database_url, pages):
+@pytest.mark.parametrize(("pages", "together"), [(1, 1), (3, 1), (6, 1), (3, 2), (6, 4)])
+async def test_a_first_reading_that_is_cancelled_goes_on_where_it_stopped(database_url, monkeypatch, pages, together):
+    monkeypatch.setattr(history, "TOGETHER", together)
     async with bench(database_url) as it:
         puller = it.puller(page_size=50, ahead=1)
         healthy = puller.reader

@@ -1,5 +1,6 @@
 """One page of records on its way from a platform to the mirror."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -68,3 +69,17 @@ class Page:
             return self.times[self.line_ids.index(record_id)]
         except (ValueError, IndexError):
             return None
+
+
+def joined(pages: Sequence[Page]) -> Page:
+    """The rows of several pages of one list, in their order."""
+    if len(pages) == 1:
+        return pages[0]
+    whole = Page(columns=pages[0].columns)
+    for page in pages:
+        whole.rows += page.rows
+        whole.ids += page.ids
+        whole.lines += page.lines
+        whole.line_ids += page.line_ids
+        whole.rejected += page.rejected
+    return whole

@@ -6,11 +6,11 @@ below the overlap instead.
 """
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from counterfoil.domain.cursor import OVERLAP_IDS, OVERLAP_TIME, HistoryCursor
 from counterfoil.domain.errors import TransientError
-from counterfoil.domain.page import Page
+from counterfoil.domain.page import Page, joined
 from counterfoil.domain.paging import Order, order_of
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
@@ -21,6 +21,8 @@ from counterfoil.pull.run import Run
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
+# Pages of a first reading that share a transaction: each costs a dozen statements, however many rows it writes.
+TOGETHER = 4
 
 
 async def pull(run: Run, resource: str, table: str, *, priority: Priority, live: int | None = None) -> None:
@@ -46,6 +48,36 @@ async def pull(run: Run, resource: str, table: str, *, priority: Priority, live:
 
 
 @dataclass(slots=True)
+class _Batch:
+    """Pages of a reading from the beginning that are written together, and where it then stands."""
+
+    run: Run
+    resource: str
+    table: str
+    cursor: HistoryCursor
+    _pages: list[Page] = field(default_factory=list)
+    _moved: bool = False
+
+    async def add(self, page: Page, position: Position) -> None:
+        """Take a page; what is only read again moves nothing."""
+        self._pages.append(page)
+        if position.last != self.cursor.last:
+            highest = max(page.ids)
+            self.cursor = self.cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
+            self._moved = True
+        if len(self._pages) >= TOGETHER:
+            await self.write()
+
+    async def write(self) -> HistoryCursor:
+        """Rows and cursor in one transaction; the cursor as it then stands."""
+        if self._pages:
+            states = {self.resource: self.cursor.dump()} if self._moved else None
+            await self.run.keep(self.table, joined(self._pages), states=states)
+        self._pages, self._moved = [], False
+        return self.cursor
+
+
+@dataclass(slots=True)
 class _History:
     run: Run
     resource: str
@@ -67,27 +99,21 @@ class _History:
         reader = self._reader("beginning", priority, Order.ASCENDING)
         reader.position = Position(max(0, cursor.rows - OVERLAP_IDS), cursor.last)
         begun_at = cursor.last
+        batch = _Batch(self.run, self.resource, self.table, cursor)
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                cursor = await self._keep(page, cursor, reader.position)
+                await batch.add(page, reader.position)
                 if newest is not None and reader.order is Order.ASCENDING and max(page.ids) >= newest:
                     break
-                if self.run.out_of_time and not reader.ended and cursor.last != begun_at:
+                if self.run.out_of_time and not reader.ended and batch.cursor.last != begun_at:
                     self.run.complete = False
-                    return cursor
+                    break
+        cursor = await batch.write()
+        if not self.run.complete:
+            return cursor
         if self.run.age > OVERLAP_TIME.total_seconds() / 2:
             self.run.complete = False
         return cursor.arrived()
-
-    async def _keep(self, page: Page, cursor: HistoryCursor, position: Position) -> HistoryCursor:
-        """Write a page of a reading from the beginning, and where that stands; what is only read again moves nothing."""
-        if position.last == cursor.last:
-            await self.run.keep(self.table, page)
-            return cursor
-        highest = max(page.ids)
-        cursor = cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
-        await self.run.keep(self.table, page, states={self.resource: cursor.dump()})
-        return cursor
 
     async def backward(self, cursor: HistoryCursor, most_pages: int | None) -> tuple[int, str | None] | None:
         """From the newest row down through the overlap; returns its id and time, None when the way is too long."""

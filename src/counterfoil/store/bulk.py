@@ -22,6 +22,8 @@ from counterfoil.store.engine import driver
 VERSION_LOCK = 0x76657273  # 'vers'
 
 BODY_LIMIT = 65_536  # bytes of a record's text that are kept
+# Rows from which on those that are surely new are worth a statement of their own.
+MANY = 100
 # Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
 _REFUSALS = ("22", "54")
 # Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
@@ -130,16 +132,36 @@ async def _merge(
     await copy(connection, table, columns, [line for _, line in rows])
     await lock_versions(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
-    statement = _merge_statement(table, tuple(name for name in KEPT.get(table, ()) if name not in columns))
-    ids = [row_id for row_id, _ in rows]
-    given = {"platform": platform, "lowest": min(ids), "highest": max(ids)}
-    inserted, total = (await connection.execute(sa.text(statement), given)).one()
+    inserted, total = await _merge_staged(connection, platform, target, [row_id for row_id, _ in rows])
     renamed = [symbol for symbol, known in named.items() if known]
     if named:
         await _carry_symbol_names(connection, platform, list(named), _UNNAMED)
     if renamed:
         await _carry_symbol_names(connection, platform, renamed, _MISNAMED)
     return Written(inserted=inserted, changed=total - inserted, renamed=len(renamed))
+
+
+async def _merge_staged(
+    connection: AsyncConnection, platform: str, target: tuple[str, tuple[str, ...]], ids: Sequence[int]
+) -> tuple[int, int]:
+    """How many rows are new, and how many new or changed. What lies beyond all that the mirror holds need not be compared.
+
+    The lock keeps every other writer away until we commit: what is not there now cannot come in between.
+    """
+    table, columns = target
+    known = await connection.scalar(sa.text(_highest_statement(table)), {"platform": platform})
+    beyond = [row_id for row_id in ids if known is None or row_id > known]
+    inserted = 0
+    if len(beyond) >= MANY:
+        given = {"platform": platform, "lowest": min(beyond)}
+        inserted = (await connection.execute(sa.text(_insert_statement(table)), given)).rowcount
+        ids = [row_id for row_id in ids if known is not None and row_id <= known]
+    if not ids:
+        return inserted, inserted
+    statement = _merge_statement(table, tuple(name for name in KEPT.get(table, ()) if name not in columns))
+    given = {"platform": platform, "lowest": min(ids), "highest": max(ids)}
+    merged, total = (await connection.execute(sa.text(statement), given)).one()
+    return inserted + merged, inserted + total
 
 
 async def copy(connection: AsyncConnection, table: str, columns: Sequence[str], lines: Iterable[bytes]) -> None:
@@ -177,11 +199,7 @@ def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
         name: f'h."{name}"' for name in kept
     }
     fresh = ", ".join(f'{values[name]} AS "{name}"' for name in columns)
-    joins = (
-        "LEFT JOIN mirror.symbols y ON y.platform = :platform AND y.id = s.symbol_id"
-        if (table, "symbol") in COMPUTED
-        else ""
-    )
+    joins = _joins(table)
     if kept:
         joins += f" LEFT JOIN mirror.{table} h ON h.platform = :platform AND h.id = s.id AND h.id BETWEEN :lowest AND :highest"
     # The span of ids is said so that a planner without figures, as in a first reading, does not read the whole table.
@@ -190,7 +208,7 @@ def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
     return f"""
         WITH fresh AS (
-            SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {joins}
+            SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {joins} WHERE s.id BETWEEN :lowest AND :highest
         ), differing AS MATERIALIZED (
             SELECT f.* FROM fresh f LEFT JOIN mirror.{table} t ON t.platform = :platform AND t.id = f.id
                 AND t.id BETWEEN :lowest AND :highest
@@ -204,6 +222,30 @@ def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
         )
         SELECT count(*) FILTER (WHERE is_new), count(*) FROM merged
     """
+
+
+@cache
+def _highest_statement(table: str) -> str:
+    return f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform"
+
+
+@cache
+def _insert_statement(table: str) -> str:
+    """Of rows of which the mirror holds none: a third cheaper than to compare first."""
+    columns = (*TABLES[table].column_names, "extra")
+    names = ", ".join(f'"{name}"' for name in columns)
+    values = ", ".join(COMPUTED.get((table, name), f's."{name}"') for name in columns)
+    return f"""
+        INSERT INTO mirror.{table} (platform, id, {names}, first_seen_at, changed_at, version)
+        SELECT :platform, s.id, {values}, now(), now(), nextval('mirror.version') FROM pg_temp.staged_{table} s {_joins(table)}
+        WHERE s.id >= :lowest
+    """
+
+
+def _joins(table: str) -> str:
+    if (table, "symbol") not in COMPUTED:
+        return ""
+    return "LEFT JOIN mirror.symbols y ON y.platform = :platform AND y.id = s.symbol_id"
 
 
 def _each(alias: str, columns: Iterable[str]) -> str:
