@@ -14,16 +14,28 @@ WHY = {
     ("waiting", "cancelled"): "by the CRM, or because the step before it was rejected or cancelled",
     ("pending", "cancelled"): "by the CRM, before it was sent",
     ("pending", "sent"): "a worker claimed it; committed before the first byte leaves",
-    ("sent", "confirmed"): "the platform's answer names the record, with the same account, sign and amount",
+    (
+        "sent",
+        "confirmed",
+    ): "the platform's answer names the record, with the same account, sign and amount where it tells them",
     ("sent", "rejected"): "the platform refused it",
-    ("sent", "pending"): "surely not sent: no connection, a refused login, 429, or the worker ended before it sent",
-    ("sent", "parked"): "something else than asked was answered, or trying on is no use",
+    (
+        "sent",
+        "pending",
+    ): "surely not sent: no connection, a refused login, 429, the hour's writes used up, or the worker ended before it sent",
+    (
+        "sent",
+        "parked",
+    ): "something else than asked was answered, nobody can tell what a refusal means (a link), or trying on is no use",
     (
         "sent",
         "unknown",
     ): "whatever is not proven otherwise: timeout, lost connection, 5xx, unreadable answer, lapsed lease",
-    ("unknown", "confirmed"): "found on the platform",
-    ("unknown", "pending"): "proven absent: complete listings, settle time over, looks agree, balance explained",
+    ("unknown", "confirmed"): "found on the platform; cTrader, but for withdrawals: the account's books prove it",
+    (
+        "unknown",
+        "pending",
+    ): "proven absent: complete listings, settle time over, looks agree, balance explained; or doing it again is harmless",
     ("unknown", "parked"): "neither found nor proven absent, or done twice",
     ("parked", "confirmed"): "a person's decision",
     ("parked", "pending"): "a person's decision",
@@ -43,6 +55,9 @@ HEAD = """# States
 Written by `python docs/generate_states.py`; a test holds it to the code. The same rules are rows of
 `counterfoil.transition_rule`: a trigger writes down the state before, and a foreign key refuses what is not in the table,
 whoever asks. A row enters as `waiting`, `pending` or, a payout, `blocked`; nothing is ever deleted.
+
+The order of steps: `client`, then `account` or `adopt`, on cTrader `link`, then `deposit`, `withdraw`, `refund`, `credit_in`, `credit_out`;
+`update_client`, `update_account` and `reset_password` when what they change is there. All of them go the same ways.
 
 ## Requests
 

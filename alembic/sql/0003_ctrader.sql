@@ -214,7 +214,8 @@ BEGIN
         state = CASE WHEN i.id = client.id THEN 'pending' ELSE i.state END,
         reason = CASE WHEN i.id = client.id THEN NULL ELSE i.reason END,
         predecessor_id = coalesce((SELECT l.id FROM counterfoil.intents l WHERE l.kind = 'link' AND l.state = 'waiting'
-            AND l.account_reference = i.account_reference AND i.amount IS NOT NULL), i.predecessor_id)
+            AND l.account_reference = i.account_reference
+            AND (i.amount IS NOT NULL OR i.kind = 'reset_password')), i.predecessor_id)
     WHERE i.registrant_id = choose_platform.registrant_id AND i.state = 'waiting';
     BEGIN
         UPDATE counterfoil.accounts a SET platform = choose_platform.platform,

@@ -16,7 +16,9 @@ async def test_the_demo_mirrors_two_platforms_moves_money_on_both_and_leaves_not
     code, out, err = await outcome("demo", "--seconds", "25")
     assert (code, err) == (0, "")
     for platform in PLATFORMS:
-        assert said(out, platform, r": .*accounts [1-9].*positions [1-9].*deals [1-9]")
+        assert said(
+            out, platform, r": clients [1-9].* accounts [1-9].* transactions [1-9].* positions [1-9].* deals [1-9]"
+        )
         assert said(out, platform, r", CRM: .*[1-9]\d* withdrawals confirmed, [1-9]\d* payouts paid")
         assert said(
             out, platform, r", analytics: account \d+ realised [+-][\d.,]+ [A-Z]{3}, won \d+, lost \d+; exposure"

@@ -12,7 +12,7 @@ from architecture.tree import DOCS, ROOT, SOURCE, modules, named, repository
 from counterfoil import settings
 from counterfoil.cli.main import counterfoil
 from counterfoil.observe import catalogue
-from counterfoil.sandbox import SandboxOptions
+from counterfoil.sandbox import SandboxOptions, ctrader_faults, faults
 
 PAGES = sorted(path for path in repository() if path.suffix == ".md")
 ADRS = sorted(path for path in PAGES if re.match(r"\d{4}-", path.name))
@@ -166,14 +166,25 @@ def test_the_settings_of_the_readme_are_valid(tmp_path, monkeypatch):
     file.write_text(shown.replace("/run/secrets/", f"{tmp_path}/"))
     for variable in ("COUNTERFOIL_DATABASE__URL", "COUNTERFOIL_DATABASE__PASSWORD_FILE"):
         monkeypatch.delenv(variable, raising=False)
-    assert list(settings.load(file).platforms) == ["live"]
+    assert list(settings.load(file).platforms) == ["live", "ct_live"]
 
 
-def test_the_settings_for_the_sandbox_fit_the_sandbox():
-    (sandbox,) = settings.load(ROOT / "config" / "sandbox.yaml").platforms.values()
-    given = (sandbox.username, sandbox.password.get_secret_value())
-    assert given == (SandboxOptions().username, SandboxOptions().password), "write what the sandbox accepts"
-    assert f"--port {sandbox.base_url.rpartition(':')[2]}" in text(ROOT / "README.md")
+SANDBOXES = {
+    "sandbox.yaml": ("username",),
+    "sandbox-ctrader.yaml": ("manager_login", "broker_name", "environment_name"),
+}
+OPTIONS = {"broker_name": "broker", "environment_name": "environment"}
+
+
+@pytest.mark.parametrize("name", SANDBOXES)
+def test_the_settings_for_a_sandbox_fit_it(name):
+    (sandbox,) = settings.load(ROOT / "config" / name).platforms.values()
+    given = {key: getattr(sandbox, key) for key in SANDBOXES[name]}
+    accepted = {key: getattr(SandboxOptions(), OPTIONS.get(key, key)) for key in SANDBOXES[name]}
+    assert given == accepted, "write what the sandbox accepts"
+    assert sandbox.password.get_secret_value() == SandboxOptions().password
+    command = f"counterfoil sandbox --kind {sandbox.kind} --port {sandbox.base_url.rpartition(':')[2]}"
+    assert command in text(ROOT / "README.md")
 
 
 def test_the_page_of_tables_is_the_code_s():
@@ -201,13 +212,20 @@ def test_every_module_has_its_line_in_the_architecture():
     assert silent == [], "add a line to the table of modules in docs/architecture.md"
 
 
-def test_every_assumption_stands_where_the_page_says():
-    section = text(DOCS / "omtrader.md").partition("\n## 11. ")[2]
+@pytest.mark.parametrize(("page", "number"), [("omtrader.md", 11), ("ctrader.md", 13)])
+def test_every_assumption_stands_where_the_page_says(page, number):
+    section = text(DOCS / page).partition(f"\n## {number}. ")[2]
     places = re.findall(r"^\|[^|]+\| `([\w/]+\.py)`, `(\w+)` \|", section, re.MULTILINE)
     lost = [f"{file}: {name}" for file, name in places if name not in text(SOURCE / file)]
     rows = re.findall(r"^\| (?!assumed|---)", section, re.MULTILINE)
     assert len(places) == len(rows) > 5, "name file and place of each: `pull/reading.py`, `SMALLEST_CAP`"
     assert lost == [], "name the place where the assumption stands now"
+
+
+def test_every_fault_of_the_second_sandbox_is_told():
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", text(DOCS / "ctrader.md"), re.MULTILINE))
+    own = ctrader_faults.KINDS.keys() - faults.KINDS.keys()
+    assert own - told == set(), "add a line to the faults in docs/ctrader.md"
 
 
 def test_every_decision_is_listed_and_numbered_once():

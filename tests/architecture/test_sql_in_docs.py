@@ -1,11 +1,16 @@
 """The SQL that the documentation shows runs on the schema of this version."""
 
+from dataclasses import replace
+
 import psycopg
 from psycopg import errors
 
 from architecture.test_documentation import PAGES, blocks
 from architecture.tree import named
-from support.boundary import publish
+from support.boundary import LIVE, publish
+
+# The pages call OMTrader `live` and cTrader `ct_live`.
+CT_LIVE = replace(LIVE, platform="ct_live", kind="ctrader", account_defaults={}, reference_field="externalId")
 
 
 def complaint(connection: psycopg.Connection, sql: str) -> str | None:
@@ -24,7 +29,7 @@ def complaint(connection: psycopg.Connection, sql: str) -> str | None:
 
 def test_what_the_pages_show_runs(database_url):
     shown = [(path, sql) for path in PAGES for sql in blocks(path, "sql")]
-    publish(database_url)
+    publish(database_url, (LIVE, CT_LIVE))
     with psycopg.connect(database_url) as connection:
         wrong = [f"{named(path)}: {sql}{reason}" for path, sql in shown if (reason := complaint(connection, sql))]
         assert len(shown) > 5

@@ -379,6 +379,28 @@ def test_a_reading_that_began_before_the_notice_proves_nothing_however_late_it_i
     assert it.transactions() == []
 
 
+@pytest.mark.parametrize(
+    ("positions", "proven", "inferred"),
+    [("10 min", False, False), ("10 min", True, True), ("2 days", False, True), ("0", False, True)],
+    ids=["read before", "not needed", "not read any more", "read since"],
+)
+def test_deals_that_come_with_the_open_positions_are_waited_for(it, positions, proven, inferred):
+    account = it.account()
+    it.settle()
+    account.move(Decimal(5))
+    it.round()
+    it.rows(
+        "INSERT INTO counterfoil.freshness (platform, resource, as_of, failures)"
+        " VALUES (%s, 'positions', clock_timestamp() - %s::interval, 0)",
+        NAME,
+        positions,
+    )
+    state = '{"by_closing": true}' if proven else '{"by_closing": null}'
+    it.rows("INSERT INTO counterfoil.cursors (platform, resource, state) VALUES (%s, 'deals', %s)", NAME, state)
+    it.round()
+    assert bool(it.transactions()) is inferred
+
+
 # --- cost and order -----------------------------------------------------------------------------------------------------
 
 
@@ -490,6 +512,10 @@ class Chance:
             case "asked":
                 self.it.it.owner.advance(reference, "sent")
                 self.open[reference] = "sent"
+            case "sent" if self.dice.random() < 0.2:
+                # It had no effect, was looked for, and is sent again.
+                self.it.it.owner.advance(reference, "unknown", "pending")
+                self.open[reference] = "asked"
             case "sent":
                 self.it.book(reference)
                 self.open[reference] = "booked"

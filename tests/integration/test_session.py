@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError, PausedError, TransientError
 from counterfoil.domain.priority import Priority
-from counterfoil.platforms.http import Http
 from counterfoil.platforms import sessions
+from counterfoil.platforms.http import Http
 from counterfoil.platforms.omtrader import session as module
 from counterfoil.platforms.omtrader.session import SessionKeeper
 from counterfoil.platforms.sessions import Session

@@ -166,7 +166,8 @@ class View:
         """One look, ready to print."""
         first = "" if self.first_row_after is None else f"first row after {self.first_row_after:.1f} s; "
         end = Text(f"{first}Ctrl-C ends it")
-        parts = (self._mirror(), Text(), self._crm(), Text(), self._analytics(), Text(), end)
+        # A window that is not high enough shows no end: what is long comes last.
+        parts = (self._crm(), Text(), self._analytics(), Text(), self._mirror(), end)
         return Shown(Group(*parts), list(self._lines()))
 
     def _mirror(self) -> Table:
@@ -187,7 +188,7 @@ class View:
         return f"{rows:,}", f"+{arriving:,}" if arriving > 0 else "", "" if age is None else f"{age:.0f}"
 
     def _crm(self) -> Table:
-        table = _table("CRM →", "people", "accounts", "KYC passed", "deposits", "withdrawals", "payouts paid")
+        table = _table("CRM →", "people", "accounts", "KYC passed", "deposits", "withdrawals", "payouts")
         for name in ("", *self.platforms):
             done = self.done.get(name, Done())
             if name or done.people:

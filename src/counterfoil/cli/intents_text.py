@@ -14,8 +14,8 @@ _FINDINGS: Final = {
     "wrong": "what is there is not what was asked for",
     "doubtful": "nothing that the platform tells can settle it",
 }
-_FIRST: Final = {"finding": 0, "reason": 1}
-# What each part of the evidence says; what is not listed is shown by its name.
+_FIRST: Final = ("finding", "reason")
+# What each part of the evidence says, in the order in which it is read; what is not listed comes last, by its name.
 _PARTS: Final = {
     "answered_record": "the platform's answer named record {}",
     "recognised": "it was there before the attempt, as record {}",
@@ -32,12 +32,12 @@ _PARTS: Final = {
     "balance": "the account's balance was {}",
     "sum_of_deals": "the sum of its deals was {}",
     "noted_at": "the account was read before the attempt, at {}",
-    "read_at": "it was read again at {}",
     "before": "it held {} before",
+    "read_at": "it was read again at {}",
     "after": "it holds {} now",
     "moved": "it moved by {} in between",
     "deals": "its closing deals in between, by id: {}",
-    "moved_by_deals": "they make {}",
+    "moved_by_deals": "its closing deals in between make {}",
     "asked_for": "the operation would make {}",
     "not_explained_by_deals": "the deals leave {} unexplained",
     "account": "account {} on the platform",
@@ -48,6 +48,7 @@ _PARTS: Final = {
 _FENCE: Final = {
     "deal": "the mirror's highest deal was {}",
     "above": "the highest record was {}",
+    "since": "new accounts are looked for from {} on",
     "at": "the account was read at {}",
     "balance": "its balance was {}",
     "credit": "its credit was {}",
@@ -156,7 +157,8 @@ def _reference(intent: Intent) -> str:
 def explained(facts: Mapping[str, Any] | None, parts: Mapping[str, str]) -> list[str]:
     """What was found, a line each."""
     lines = []
-    for name, value in sorted((facts or {}).items(), key=lambda part: _FIRST.get(part[0], len(_FIRST))):
+    places = {name: place for place, name in enumerate((*_FIRST, *parts))}
+    for name, value in sorted((facts or {}).items(), key=lambda part: places.get(part[0], len(places))):
         if value is None or value in ([], {}):
             continue
         shown = _plain(value)

@@ -45,17 +45,21 @@ def explain(movement: Movement) -> Explanation:
     rest = movement.after - movement.before - sum(movement.deals, Decimal(0))
     if rest not in (0, movement.wanted):
         return Explanation.NEITHER
-    if _can_imitate([*movement.deals, *movement.near], movement.wanted):
+    if _can_imitate(movement):
         return Explanation.BOTH_WAYS
     return Explanation.APPLIED if rest else Explanation.NOT_APPLIED
 
 
-def _can_imitate(deals: Sequence[Decimal], wanted: Decimal) -> bool:
-    """Whether some of the deals together make the same movement, or undo it."""
-    moving = [deal for deal in deals if deal]
-    if len(moving) > MOST_DEALS:
+def _can_imitate(movement: Movement) -> bool:
+    """Whether deals on the wrong side of a balance could make the same movement, or undo it.
+
+    One of `deals` may have moved a balance before the two were read, or moves it after: then it is counted and did nothing. One of
+    `near` may have moved it between the two, and is not counted.
+    """
+    shifts = [shift for shift in (*(-deal for deal in movement.deals), *movement.near) if shift]
+    if len(shifts) > MOST_DEALS:
         return True
     sums = {Decimal(0)}
-    for deal in moving:
-        sums |= {known + deal for known in sums}
-    return wanted in sums or -wanted in sums
+    for shift in shifts:
+        sums |= {known + shift for known in sums}
+    return movement.wanted in sums or -movement.wanted in sums

@@ -20,7 +20,19 @@ from counterfoil.domain.errors import (
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Reader, SnapshotReader
-from counterfoil.pull import history, listing, live, positions, snapshots, spans, subaccounts, sweep, transactions
+from counterfoil.pull import (
+    explained,
+    history,
+    listing,
+    live,
+    positions,
+    registered,
+    snapshots,
+    spans,
+    subaccounts,
+    sweep,
+    transactions,
+)
 from counterfoil.pull.run import Memory, Pace, Progress, Run
 from counterfoil.store import Unreachable, leases
 from counterfoil.store.mirror import Mirror
@@ -69,8 +81,10 @@ CTRADER: Plan = {
     "symbols": snapshots.pull,
     "deposit_assets": snapshots.pull,
     "accounts": snapshots.pull,
+    "clients": registered.pull,
     "positions": positions.pull,
     "deals": spans.pull,
+    "transactions": explained.pull,
     "subaccounts": subaccounts.pull,
     "sweep": spans.sweep,
 }

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from counterfoil.domain.cursor import OVERLAP_IDS, OVERLAP_TIME
+from counterfoil.domain.errors import TransientError
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
@@ -31,6 +32,8 @@ SWEEP = "sweep deals"
 LONGEST = timedelta(days=2)
 # A deal this much older than the newest reading of the open positions was known to it, whatever the clocks say.
 _KNOWN_AFTER = timedelta(minutes=1)
+# Positions that are added in one transaction.
+_TOGETHER = 5_000
 # The end of the newest span lies ahead, for a platform whose clock is ahead of what it said.
 AHEAD = timedelta(hours=1)
 _LONGEST_OVERLAP = LONGEST - 2 * AHEAD
@@ -41,12 +44,13 @@ class Place:
     """How far closing deals have been read.
 
     `until`: every deal of an earlier span is in the mirror. `begun`: the first reading is complete. `by_closing`: see
-    platforms.base.Closings.
+    platforms.base.Closings. `buried`: the positions of the first reading's deals are in the mirror too.
     """
 
     until: datetime | None = None
     begun: bool = False
     by_closing: bool | None = None
+    buried: bool = False
 
     @classmethod
     def load(cls, state: dict[str, Any] | None) -> Self:
@@ -66,13 +70,16 @@ class Place:
 
 
 async def pull(run: Run) -> None:
-    """One poll: the first reading where it is not complete, else what is new; not complete when the time is over."""
+    """One poll: the first reading where it is not complete, else what is new; not complete when the time is over.
+
+    Raises:
+        TransientError: nobody knows yet when the oldest account was opened.
+    """
     before = place = Place.load(await run.mirror.cursor(TABLE))
-    since = place.until or await closings.first_account_at(run.mirror)
+    since = place.until or await _beginning(run)
     asked_at = reader_of(run).now()
     if since is None:
-        # Without an account there is no deal; the first account to come is younger than now.
-        since = asked_at
+        return
     if place.begun:
         since = await _overlapped(run, since)
     priority = Priority.NORMAL if place.begun else Priority.SWEEP
@@ -86,7 +93,17 @@ async def pull(run: Run) -> None:
                 run.complete = False
                 return
     if not place.begun:
-        await run.keep(TABLE, Page(columns=()), states={TABLE: replace(place, begun=True, until=asked_at).dump()})
+        place = replace(place, begun=True, until=asked_at)
+        await run.keep(TABLE, Page(columns=()), states={TABLE: place.dump()})
+    if not place.buried and await _bury_the_rest(run):
+        await run.keep(TABLE, Page(columns=()), states={TABLE: replace(place, buried=True).dump()})
+
+
+async def _beginning(run: Run) -> datetime | None:
+    """Where the first reading begins; None when there is no account, and so no deal."""
+    if await closings.read_at(run.mirror, "accounts") is None:
+        raise TransientError("the accounts were never read to the end: nobody knows where their deals begin")
+    return await closings.first_account_at(run.mirror)
 
 
 def _moved(before: Place, after: Place) -> bool:
@@ -116,9 +133,20 @@ async def _read(
 
 async def _bury(run: Run, page: Page) -> None:
     """Positions that were over before anybody saw them open."""
-    read_at = await closings.positions_read_at(run.mirror) if page.ids else None
+    read_at = await closings.read_at(run.mirror, "positions") if page.ids else None
     if read_at is not None:
         await closings.bury(run.mirror, page.ids, read_at - _KNOWN_AFTER)
+
+
+async def _bury_the_rest(run: Run) -> bool:
+    """Those of deals that were read before the open positions were, once; False as long as these were not."""
+    read_at, after = await closings.read_at(run.mirror, "positions"), 0
+    if read_at is None:
+        return False
+    while deals := await closings.unburied(run.mirror, after, _TOGETHER):
+        await closings.bury(run.mirror, deals, read_at - _KNOWN_AFTER)
+        after = deals[-1]
+    return True
 
 
 async def around(run: Run, opened_at: datetime, priority: Priority) -> None:

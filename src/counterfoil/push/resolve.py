@@ -8,7 +8,7 @@ from typing import assert_never
 from counterfoil.domain import retry
 from counterfoil.domain.attempt import Finding, Found, Repeat, Unclear, Wrong
 from counterfoil.domain.errors import ConfigurationError
-from counterfoil.domain.intent import MONEY, State
+from counterfoil.domain.intent import MONEY, Kind, State
 from counterfoil.domain.verdict import Next, Trust, decide
 from counterfoil.platforms.writing import Writer
 from counterfoil.push import wishes
@@ -18,6 +18,8 @@ from counterfoil.store.secrets_kept import Safe
 
 # Attempts that were each proven absent: a platform that swallows every one needs a person.
 MOST_ATTEMPTS = 5
+# Deals move a balance, and never a credit.
+_MOVED_BY_DEALS = MONEY - {Kind.CREDIT_IN, Kind.CREDIT_OUT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,9 @@ class Looks:
 
     async def look(self, held: Held) -> Result:
         """One look at an unknown outcome, and what to do about it."""
-        finding = await self._find(held)
-        decision, looks, reason = decide(finding, await self._trust(held))
+        trust = await self._trust(held)
+        finding = _believed(await self._find(held), held, settled=trust.settled)
+        decision, looks, reason = decide(finding, trust)
         evidence = _evidence(finding, reason)
         match decision:
             case Next.CONFIRM if isinstance(finding, Found):
@@ -122,6 +125,13 @@ class Looks:
             settle=self.patience.settle.total_seconds(),
             between=self.patience.between.total_seconds(),
         )
+
+
+def _believed(finding: Finding, held: Held, *, settled: bool) -> Finding:
+    """What names no record was concluded from a balance: a deal that is listed late may still be what moved it."""
+    if settled or not isinstance(finding, Found) or finding.record_id is not None or held.kind not in _MOVED_BY_DEALS:
+        return finding
+    return Unclear("the balance moved as if it had been done; a deal may still be listed that explains it", finding.facts)
 
 
 def _evidence(finding: Finding, reason: str) -> Mapping[str, object]:

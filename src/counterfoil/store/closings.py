@@ -46,7 +46,12 @@ _BURY = sa.text("""
         version = excluded.version
     RETURNING id
 """)
-_READ_AT = sa.text("SELECT as_of FROM counterfoil.freshness WHERE platform = :platform AND resource = 'positions'")
+_UNBURIED = sa.text("""
+    SELECT d.id FROM mirror.deals d WHERE d.platform = :platform AND d.id > :after AND d.position_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id)
+    ORDER BY d.id LIMIT :rows
+""")
+_READ_AT = sa.text("SELECT as_of FROM counterfoil.freshness WHERE platform = :platform AND resource = :resource")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +94,10 @@ async def open_positions(mirror: Mirror) -> dict[int, Open]:
         return {row.id: Open(row.volume_base, row.created_at) for row in rows}
 
 
-async def positions_read_at(mirror: Mirror) -> datetime | None:
-    """When the newest complete reading of the open positions began; None before the first."""
+async def read_at(mirror: Mirror, resource: str) -> datetime | None:
+    """When the newest complete reading of a resource began; None before the first."""
     async with transaction(mirror.engine) as connection:
-        found: datetime | None = await connection.scalar(_READ_AT, {"platform": mirror.platform})
+        found: datetime | None = await connection.scalar(_READ_AT, {"platform": mirror.platform, "resource": resource})
         return found
 
 
@@ -103,6 +108,13 @@ async def close(mirror: Mirror, ids: Iterable[int], *, ahead: timedelta | None) 
     position. None: any deal will do.
     """
     return await _change(mirror, _CLOSE, {"ids": list(ids), "ahead": ahead})
+
+
+async def unburied(mirror: Mirror, after: int, rows: int) -> list[int]:
+    """Deals with an id above `after` whose position the mirror lacks, at most so many, ascending."""
+    async with transaction(mirror.engine) as connection:
+        given = {"platform": mirror.platform, "after": after, "rows": rows}
+        return list((await connection.scalars(_UNBURIED, given)).all())
 
 
 async def bury(mirror: Mirror, deals: Iterable[int], before: datetime) -> set[int]:

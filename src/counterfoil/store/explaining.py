@@ -53,7 +53,9 @@ _MOVED = sa.text(f"""
 """)
 _INWARD = "('deposit', 'refund', 'credit_in')"
 _CREDIT = "('credit_in', 'credit_out')"
-# One statement, one moment. Operations of ours that have no row yet are counted as if they had.
+# One statement, one moment. Operations of ours that have no row yet are counted as if they had. As long as the platform has not
+# shown that its deals are filtered by their closing, those of older positions come with the open positions (pull.spans), where
+# these are read at all.
 _LOOK = sa.text(f"""
     WITH wanted AS MATERIALIZED (
         SELECT unnest(CAST(:accounts AS bigint[])) AS id
@@ -95,7 +97,9 @@ _LOOK = sa.text(f"""
             ELSE round(s.held, m.currency_digits::integer) - round(coalesce(k.amount, 0), m.currency_digits::integer)
         END AS unexplained,
         (SELECT counterfoil.is_held()) OR EXISTS (SELECT FROM unsettled o WHERE o.account_id = w.id) AS unsettled,
-        n.amount AS noted, coalesce(fa.as_of > n.noticed_at AND fd.as_of > n.noticed_at, false) AS read_again,
+        n.amount AS noted, coalesce(fa.as_of > n.noticed_at AND fd.as_of > n.noticed_at
+            AND (c.state ->> 'by_closing' = 'true' OR fp.as_of IS NULL OR fp.as_of > n.noticed_at
+                OR fp.as_of < clock_timestamp() - interval '1 day'), false) AS read_again,
         (SELECT count(*) FROM booked) AS booked,
         (SELECT array_agg(jsonb_build_array(u.record_id, u.asked_as)) FROM unbooked u WHERE u.taken) AS taken
     FROM wanted w LEFT JOIN mirror.accounts m ON m.platform = :platform AND m.id = w.id AND m.deleted_at IS NULL
@@ -104,6 +108,8 @@ _LOOK = sa.text(f"""
     LEFT JOIN counterfoil.unexplained n ON n.platform = :platform AND n.account_id = w.id AND n.side = s.side
     LEFT JOIN counterfoil.freshness fa ON fa.platform = :platform AND fa.resource = 'accounts'
     LEFT JOIN counterfoil.freshness fd ON fd.platform = :platform AND fd.resource = 'deals'
+    LEFT JOIN counterfoil.freshness fp ON fp.platform = :platform AND fp.resource = 'positions'
+    LEFT JOIN counterfoil.cursors c ON c.platform = :platform AND c.resource = 'deals'
     ORDER BY w.id, s.side
 """)
 _NOTE = sa.text("""

@@ -169,7 +169,8 @@ def is_marked(record: Texts, wish: Wish) -> bool:
 
 def _resembles(record: Texts, wish: Wish) -> bool:
     """Whether an account may be ours although the marker is not there, or cut: same group, same name."""
-    if recognise(record.get("description") or "") is not None:
+    carried = recognise(record.get("description") or "")
+    if carried is not None and not (wish.reference or "").startswith(carried):
         return False
     names = traders.names_of(wish.fields)
     email, ours = traders.contact_of(record).get("email"), traders.contact_from(wish.fields).get("email")

@@ -108,15 +108,19 @@ def judge(answer: Answer, refusal: Refusal | None, *, writing: bool) -> Verdict:
     if answer.status in (401, 403):
         return Verdict.LOG_IN
     if refusal is None:
-        verdict = classify(answer.status, writing=writing)
-        # A proxy's page, during a deployment for instance: it cannot speak for the platform, not even of what is not there.
-        if verdict is Verdict.PERMANENT and _PAGE.match(answer.body):
-            return Verdict.TRANSIENT
-        return Verdict.UNKNOWN if verdict in (Verdict.REJECTED, Verdict.CONFLICT) else verdict
+        return _without_code(answer, writing=writing)
     # A good status and a word that nobody knows: it may as well be a word of success.
     if answer.status >= 500 or (answer.is_good and refusal.code not in MEANINGS):
         return _TROUBLE[writing]
     return MEANINGS.get(refusal.code, _NEVER)[writing]
+
+
+def _without_code(answer: Answer, *, writing: bool) -> Verdict:
+    """A proxy's page, during a deployment for instance, cannot speak for the platform, not even of what is not there."""
+    verdict = classify(answer.status, writing=writing)
+    if verdict is Verdict.PERMANENT and _PAGE.match(answer.body):
+        return Verdict.TRANSIENT
+    return Verdict.UNKNOWN if verdict in (Verdict.REJECTED, Verdict.CONFLICT) else verdict
 
 
 def _line(text: str) -> str:

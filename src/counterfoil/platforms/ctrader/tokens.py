@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -24,9 +25,9 @@ from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, with
 Texts = Mapping[str, str | None]
 Record = dict[str, Raw]
 
-_INTEGER: Final = re.compile(r"-?\d{1,19}\Z")
-_NUMBER: Final = re.compile(r"-?\d{1,50}(?:\.\d{1,50})?(?:[eE][+-]?\d{1,3})?\Z")
-_STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*(Z?)\Z")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}\Z")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,50}(?:\.[0-9]{1,50})?(?:[eE][+-]?[0-9]{1,3})?\Z")
+_STAMP: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)[0-9]*(Z?)\Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -46,9 +47,9 @@ def whole(record: Texts, name: str) -> int | None:
     text = record.get(name)
     if text is None:
         return None
-    if not _INTEGER.match(text) or not -(2**63) <= int(text) < 2**63:
+    if not _INTEGER.match(text) or not -(2**63) <= (found := int(text)) < 2**63:
         raise ValueError(f"not a whole number - at `{name}`")
-    return int(text)
+    return found
 
 
 def required(record: Texts, name: str) -> int:
@@ -102,14 +103,14 @@ class Lines:
 
     table: str
     columns: tuple[str, ...]
-    kinds: tuple[Kind, ...]
+    checks: tuple[tuple[str, Callable[[str, str], str]], ...]
 
     @classmethod
     def of(cls, table: str, names: Iterable[str]) -> "Lines":
         """For these columns, which the table must have."""
         columns = tuple(names)
         kinds = {column.name: column.kind for column in TABLES[table].columns}
-        return cls(table, columns, tuple(kinds[name] for name in columns))
+        return cls(table, columns, tuple((name, _CHECKS.get(kinds[name], _quoted)) for name in columns))
 
     def page(self, records: Iterable[Texts], reading: Reading, digest: bytes = b"") -> Page:
         """The page that these records are; what cannot be read is kept apart."""
@@ -117,9 +118,7 @@ class Lines:
         for record in records:
             page.rows += 1
             try:
-                if UNREADABLE in record:
-                    raise ValueError(record[UNREADABLE])
-                row_id, values, rest = reading(record)
+                row_id, values, rest = reading(_readable(record))
                 line = self._line(row_id, values, rest)
             except ValueError as error:
                 self._reject(page, record, error)
@@ -138,35 +137,35 @@ class Lines:
         except ValueError:
             told = None
         reason = "not UTF-8" if isinstance(error, UnicodeError) else str(error)
-        kept = {
-            key: _visible(text) for key, text in record.items() if not SECRET_NAME.search(key) and key != UNREADABLE
-        }
+        kept = {key: _visible(text) for key, text in record.items() if not _is_secret(key) and key != UNREADABLE}
         page.rejected.append(Rejected(told, reason, scrub_text(msgspec.json.encode(kept))))
 
     def _line(self, row_id: int, values: Texts, rest: Texts) -> bytes:
-        tokens = [str(row_id)]
-        for name, kind in zip(self.columns, self.kinds, strict=True):
-            value = values.get(name)
-            tokens.append("null" if value is None else _checked(value, kind, name))
-        tokens.append(_extra(rest))
-        return ",".join(tokens).encode()
+        tokens = ["null" if (value := values.get(name)) is None else check(value, name) for name, check in self.checks]
+        return ",".join([str(row_id), *tokens, _extra(rest)]).encode()
 
 
-def _checked(value: str, kind: Kind, name: str) -> str:
-    match kind:
-        case Kind.INTEGER:
-            whole({name: value}, name)
-            return value
-        case Kind.NUMBER:
-            if not _NUMBER.match(value):
-                raise ValueError(f"not a number - at `{name}`")
-            return value
-        case Kind.BOOLEAN:
-            if value.lower() not in ("true", "false"):
-                raise ValueError(f"neither true nor false - at `{name}`")
-            return value.lower()
-        case _:
-            return _quoted(value, name)
+def _readable(record: Texts) -> Texts:
+    if UNREADABLE in record:
+        raise ValueError(record[UNREADABLE])
+    return record
+
+
+def _integer(value: str, name: str) -> str:
+    whole({name: value}, name)
+    return value
+
+
+def _number(value: str, name: str) -> str:
+    if not _NUMBER.match(value):
+        raise ValueError(f"not a number - at `{name}`")
+    return value
+
+
+def _boolean(value: str, name: str) -> str:
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"neither true nor false - at `{name}`")
+    return value.lower()
 
 
 def _quoted(text: str, name: str) -> str:
@@ -175,8 +174,16 @@ def _quoted(text: str, name: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+_CHECKS: Final = {Kind.INTEGER: _integer, Kind.NUMBER: _number, Kind.BOOLEAN: _boolean}
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return SECRET_NAME.search(name) is not None
+
+
 def _extra(rest: Texts) -> str:
-    kept = {name: value for name, value in rest.items() if value is not None and not SECRET_NAME.search(name)}
+    kept = {name: value for name, value in rest.items() if value is not None and not _is_secret(name)}
     return _quoted(msgspec.json.encode(dict(sorted(kept.items()))).decode(), "extra") if kept else "null"
 
 
@@ -218,7 +225,7 @@ def of_grid(text: str, needed: AbstractSet[str]) -> list[dict[str, str | None]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
-        if len(set(header)) != len(header) or not all(header) or not needed.issubset(header):
+        if len(set(header)) != len(header) or not all(header) or not needed <= set(header):
             raise ValueError("the first line names no columns")
         table = [cells for cells in rows if cells]
     except csv.Error as error:
@@ -231,7 +238,7 @@ def of_grid(text: str, needed: AbstractSet[str]) -> list[dict[str, str | None]]:
 
 def _named(header: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
     if len(cells) != len(header):
-        told = {} if any(map(SECRET_NAME.search, header)) else {"cells": ",".join(cells)}
+        told = {} if any(map(_is_secret, header)) else {"cells": ",".join(cells)}
         return {**told, UNREADABLE: f"{len(cells)} cells where the first line names {len(header)} columns"}
     return {name: cell.strip() or None for name, cell in zip(header, cells, strict=True)}
 

@@ -14,7 +14,7 @@ Assumptions about what is not documented stand here and nowhere else:
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -30,6 +30,9 @@ from counterfoil.platforms.ctrader.tokens import (
     required,
     stamp,
 )
+from counterfoil.platforms.mending import mended
+
+T = TypeVar("T")
 
 WEBSERV: Final = "/v2/webserv"
 TRADERS: Final = f"{WEBSERV}/traders/"
@@ -100,6 +103,15 @@ def closings_proof(records: Sequence[Texts], since: datetime, until: datetime) -
     return proof
 
 
+def _decoded(body: bytes, shape: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return msgspec.json.decode(mended(body), type=shape)
+
+
 class _Traders(msgspec.Struct):
     trader: list[Record] = []
     hasMore: bool = False  # noqa: N815 - the platform's spelling
@@ -112,8 +124,8 @@ def traders(body: bytes) -> tuple[list[dict[str, str | None]], bool]:
         TransientError: the answer holds no list of them, or does not say whether there are more.
     """
     try:
-        keys = msgspec.json.decode(body, type=dict[str, Raw])
-        decoded = msgspec.json.decode(body, type=_Traders)
+        keys = _decoded(body, dict[str, Raw])
+        decoded = _decoded(body, _Traders)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TransientError("the list of traders in the answer is not readable") from error
     if not {"trader", "hasMore"} <= keys.keys():
@@ -128,7 +140,7 @@ def one(body: bytes) -> dict[str, str | None]:
         TransientError: it is none.
     """
     try:
-        record = of_json(msgspec.json.decode(body, type=Record))
+        record = of_json(_decoded(body, Record))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TransientError("the answer holds no record") from error
     return readable([record])[0]
@@ -149,7 +161,7 @@ def readable(records: list[dict[str, str | None]]) -> list[dict[str, str | None]
 def listed(body: bytes, key: str) -> list[dict[str, str | None]]:
     """The records of a list in an object, under `key`; bare texts become records with a `name`."""
     try:
-        items = msgspec.json.decode(msgspec.json.decode(body, type=dict[str, Raw])[key], type=list[Raw])
+        items = msgspec.json.decode(_decoded(body, dict[str, Raw])[key], type=list[Raw])
         return [_record(item) for item in items]
     except KeyError as error:
         raise TransientError(f"the answer lacks {key}") from error
@@ -178,9 +190,9 @@ def grid(body: bytes, needed: AbstractSet[str]) -> list[dict[str, str | None]]:
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     try:
         if text[:1] == b"[":
-            return [of_json(record) for record in msgspec.json.decode(text, type=list[Record])]
+            return [of_json(record) for record in _decoded(text, list[Record])]
         if text[:1] == b"{":
-            (found,) = msgspec.json.decode(text, type=dict[str, list[Record]]).values()
+            (found,) = _decoded(text, dict[str, list[Record]]).values()
             return [of_json(record) for record in found]
         # A byte that is no UTF-8 spoils its own row alone.
         return of_grid(text.decode(errors="surrogateescape"), needed) if text else []

@@ -4,28 +4,16 @@
 the text `success` for an empty list, or null.
 """
 
-import re
-
 import msgspec
 from msgspec import Raw
 
 from counterfoil.domain.outcome import Body
+from counterfoil.platforms.mending import mended
 from counterfoil.platforms.rows import NULL, opening
 
 EMPTY_LIST = Raw(b"[]")
 _REASON_LIMIT = 200
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-# Strings, cut ones too, and the words of numbers that JSON does not know; nothing else of a body is looked at.
-_LOOSE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|(?<!\w)-?(?:NaN|Infinity)\b', re.DOTALL)
-# In a string: a pair of surrogates, any other escape, or a character that needs one.
-_ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[\x00-\x1f]", re.DOTALL
-)
-_NEEDS_MENDING = re.compile(rb"[\\\x00-\x1f]")
-_WRONG_ESCAPE = re.compile(rb'\\u[dD][89a-fA-F]..|\\[^"\\/bfnrtu]|\\u', re.DOTALL)
-# No text of the mirror may hold this character: whatever carries it is refused where it stands, and nothing else is.
-_UNREADABLE = b"\\u0000"
 
 
 class Envelope(msgspec.Struct):
@@ -68,30 +56,13 @@ def read(body: bytes) -> Envelope | None:
 
 
 def _salvage(body: bytes) -> Envelope | None:
-    """Some servers write what JSON does not know: NaN, line ends in strings, half a pair of surrogates.
-
-    It is mended where the meaning is plain, and else marked, so that only the records that hold it fail.
-    """
+    """See platforms.mending."""
     if opening(body.lstrip()) != b"{":
         return None
     try:
-        return _DECODER.decode(_LOOSE.sub(_mended, body))
+        return _DECODER.decode(mended(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _mended(found: re.Match[bytes]) -> bytes:
-    token = found[0]
-    if token[:1] != b'"':
-        return b'"' + token + _UNREADABLE + b'"'
-    return _ESCAPE.sub(_mended_escape, token) if _NEEDS_MENDING.search(token) else token
-
-
-def _mended_escape(found: re.Match[bytes]) -> bytes:
-    token = found[0]
-    if token[:1] != b"\\":
-        return b"\\u%04x" % token[0]
-    return _UNREADABLE if _WRONG_ESCAPE.fullmatch(token) else token
 
 
 def records(data: Raw) -> Raw | None:
