@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## PostgreSQL, a simulated platform, the daemon and a live view; Ctrl-C ends it all
+demo: $(READY) ## PostgreSQL, two simulated platforms, the daemon and a live view; Ctrl-C ends it all
 	@$(BIN)/counterfoil demo $(DEMO_ARGS)
 
 test: $(READY) ## the whole test suite, on a real PostgreSQL and real sockets

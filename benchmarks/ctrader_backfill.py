@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/ctrader_backfill.py --accounts 20000 --deals 1000000
 
 Starts a PostgreSQL (fsync on) and a simulated platform, each a process of its own, and runs `counterfoil sync` for the accounts and
-then for the deals; prints one JSON object. The count of the deals and the sum of their results by currency are compared with the
+then for the deals; prints one JSON object. With `--positions` the open positions are read before the deals, as a first pass does;
+then the positions that are over are added with their deals. The count of the deals and the sum of their results by currency are compared with the
 platform's own books; a difference ends it with an error.
 """
 
@@ -111,7 +112,7 @@ async def measure(plan: argparse.Namespace, url: str, folder: Path) -> dict[str,
         settings = folder / "settings.yaml"
         settings.write_text(SETTINGS.format(database=url, platform=address))
         found = {}
-        for resource in ("symbols", "accounts", "deals"):
+        for resource in ("symbols", "accounts", *(["positions"] if plan.positions else []), "deals"):
             found[resource] = await asyncio.to_thread(synced, settings, folder, resource)
         wrong = await asyncio.to_thread(compared, url, address)
         if wrong:
@@ -127,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--accounts", type=int, default=20_000)
     parser.add_argument("--deals", type=int, default=1_000_000)
+    parser.add_argument("--positions", action="store_true", help="read the open positions first, as a first pass does")
     plan = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench-") as folder, EmbeddedPostgres.start() as server:
         print(json.dumps(asyncio.run(measure(plan, server.url, Path(folder)))))

@@ -21,6 +21,7 @@ from counterfoil.push.pusher import Pusher
 from counterfoil.push.resolve import Looks, Patience
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.store import engine as engines
+from counterfoil.store.allowance import HourlyAllowance
 from counterfoil.store.intents import Queue
 from counterfoil.store.mirrored import MirroredBooks
 from counterfoil.store.publishing import PublishedPlatform
@@ -119,16 +120,15 @@ class CTraderBench(PushBench):
         through: Wrap = lambda engine: engine,
         writing: Wrap = lambda writer: writer,
         queueing: Wrap = lambda queue: queue,
+        per_hour: int | None = None,
         **_: Any,
     ) -> Replica:
-        """See pushing.PushBench."""
+        """See pushing.PushBench. `per_hour`: how much may be written, None for no limit."""
         plain = like.engine if like else engines.create(self.url)
         engine, budget = through(plain), FreeBudget(refusal)
-        reached = (
-            like.client
-            if like
-            else client(base_url or self.sandbox.url, timeout=timeout, budget=budget, vault=self.vault)
-        )
+        allowance = None if per_hour is None else HourlyAllowance(plain, PLATFORM, per_hour)
+        given = {"timeout": timeout, "budget": budget, "vault": self.vault, "allowance": allowance}
+        reached = like.client if like else client(base_url or self.sandbox.url, **given)
         queue = queueing(Queue(engine, PLATFORM, timedelta(seconds=lease)))
         books, safe = MirroredBooks(engine, PLATFORM, "externalId"), Safe(engine, key)
         writer = writing(CTraderWriter(reached, HOUSE))

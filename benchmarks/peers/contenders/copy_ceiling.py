@@ -14,7 +14,6 @@ import common
 import core_batches
 import httpx
 import psycopg
-import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -28,8 +27,7 @@ def ready(call):
     chunks, text, held = [], io.StringIO(), 0
     with httpx.Client(headers={"Authorization": f"Bearer {common.log_in(call.platform)}"}) as client:
         for rows in core_batches.pages(call, client):
-            writer = csv.writer(text, quoting=csv.QUOTE_NOTNULL if hasattr(csv, "QUOTE_NOTNULL") else csv.QUOTE_MINIMAL)
-            writer.writerows([row[name] for name in columns] for row in rows)
+            csv.writer(text).writerows([row[name] for name in columns] for row in rows)
             held += 1
             if held == TOGETHER:
                 chunks.append(text.getvalue().encode())

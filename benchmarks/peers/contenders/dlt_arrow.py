@@ -80,7 +80,9 @@ def fresh(call, state):
 
 
 def resource(call):
-    @dlt.resource(name=call.resource, primary_key="id", write_disposition={"disposition": "merge", "strategy": "upsert"})
+    @dlt.resource(
+        name=call.resource, primary_key="id", write_disposition={"disposition": "merge", "strategy": "upsert"}
+    )
     def records():
         columns = DEALS if call.resource == "deals" else ACCOUNTS
         kept = []

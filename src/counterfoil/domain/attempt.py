@@ -29,12 +29,14 @@ class NotSent:
     """Surely not done; the same may work later.
 
     `retry_after`: seconds to wait, None when nobody said. `held`: the whole platform is in the way (a pause, a refused login,
-    a missing right), so this spends none of the intent's tries.
+    a missing right), so this spends none of the intent's tries. `rests`: nor is anything else begun there meanwhile; False
+    where what is more urgent may still go.
     """
 
     reason: str
     retry_after: float | None = None
     held: bool = False
+    rests: bool = True
 
 
 @dataclass(frozen=True, slots=True)

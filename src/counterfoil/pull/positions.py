@@ -31,16 +31,20 @@ async def pull(run: Run) -> None:
     await run.mirror.found(TABLE, besides=departed, listed=listed)
     awaited = departed & await run.mirror.ids(TABLE, live=True) if departed else set()
     shrunk = {key for key in before.keys() & listed if _smaller(after[key], before[key])}
-    if not Place.load(await run.mirror.cursor(spans.TABLE)).by_closing:
+    place = Place.load(await run.mirror.cursor(spans.TABLE))
+    if not place.by_closing:
         await _look_up(run, after, sorted({*awaited, *shrunk, *(run.memory.ids or ())}), shrunk)
-    await _close(run, awaited, departed - awaited)
+    await _close(run, awaited, departed - awaited, patient=not place.begun)
 
 
-async def _close(run: Run, awaited: AbstractSet[int], given_up: AbstractSet[int]) -> None:
-    """Close what has a closing deal: one that is new, unless it was looked for often enough."""
+async def _close(run: Run, awaited: AbstractSet[int], given_up: AbstractSet[int], *, patient: bool) -> None:
+    """Close what has a closing deal: one that is new, unless it was looked for often enough.
+
+    `patient`: closing deals are being read for the first time, and these have not been come to yet.
+    """
     ahead = reader_of(run).now() - datetime.now(UTC)
     left = awaited - await closings.close(run.mirror, awaited, ahead=ahead)
-    if left:
+    if left and not patient:
         await _say_unresolved(run, sorted(left)[:MOST_LOOK_UPS])
     if late := await closings.close(run.mirror, given_up, ahead=None):
         await run.mirror.present(TABLE, late)

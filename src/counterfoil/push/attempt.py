@@ -185,7 +185,7 @@ def _not_sent(held: Held, outcome: NotSent) -> Result:
             state=State.PARKED, reason=f"tried {failures} times, nothing was sent: {outcome.reason}", failures=0
         )
     wait = max(outcome.retry_after or 0.0, retry.delay(failures or 1))
-    rest = max(outcome.retry_after or 0.0, REST) if outcome.held else 0.0
+    rest = max(outcome.retry_after or 0.0, REST) if outcome.held and outcome.rests else 0.0
     return Result(state=State.PENDING, reason=f"not sent: {outcome.reason}", wait=wait, failures=failures, rest=rest)
 
 

@@ -147,7 +147,8 @@ class CTraderWriter:
         try:
             return discreet(await self._send(wish, deadline), wish)
         except PausedError as error:
-            return NotSent(str(error), error.retry_after, held=True)
+            # The last of an hour's requests are money's: who may not have them does not stop it.
+            return NotSent(str(error), error.retry_after, held=True, rests=wish.kind in MONEY)
         except ConfigurationError as error:
             return misconfigured(error)
         except (TransientError, PermanentError) as error:

@@ -1,0 +1,113 @@
+"""Counterfoil as it runs in earnest: `counterfoil run`, its pulls as it tells them, and what the process uses in between."""
+
+import contextlib
+import json
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from environments import PROJECT, variables
+from lineup import Place
+from measuring import Bench, FailedError, last_words
+
+EVERY = "500ms"
+WARM = 3  # polls before anything counts
+POLLS = 20
+PATIENCE = 120.0
+LOOK = 0.02
+
+
+class Daemon:
+    """A running one, and the finished pulls that it has told of."""
+
+    def __init__(self, settings: Path, log: Path) -> None:
+        self._log = log
+        command = [str(PROJECT.python), "-m", "counterfoil", "run", "-c", str(settings)]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out, env=variables())
+        self._seen = 0
+
+    def finished(self) -> Iterator[dict[str, Any]]:
+        """Every finished pull, as soon as it is told; never ends by itself."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            lines = self._log.read_bytes().split(b"\n")[:-1]
+            for line in lines[self._seen :]:
+                self._seen += 1
+                if b'"pull.finished"' in line:
+                    yield json.loads(line)
+                    give_up = time.monotonic() + PATIENCE
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                raise FailedError(f"the daemon pulls no more: {last_words(self._log)}")
+            time.sleep(LOOK)
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next finished pull that is wanted."""
+        return next(filter(wanted, self.finished()))
+
+    def take(self, count: int) -> list[dict[str, Any]]:
+        """The next so many."""
+        pulls = self.finished()
+        return [next(pulls) for _ in range(count)]
+
+    def cpu(self) -> float:
+        """Seconds that it has used."""
+        return sum(psutil.Process(self._process.pid).cpu_times()[:2])
+
+    def memory(self) -> float:
+        """MiB that it holds now."""
+        return psutil.Process(self._process.pid).memory_info().rss / (1 << 20)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def running(settings: Path, log: Path) -> Iterator[Daemon]:
+    daemon = Daemon(settings, log)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def polled(bench: Bench, daemon: Daemon) -> dict[str, float]:
+    """What a poll costs when nothing has changed, on average over many; all that the daemon does meanwhile is in it."""
+    daemon.take(WARM)
+    bench.platform.ask("requests")
+    before = (daemon.cpu(), bench.postgres.cpu(), bench.postgres.wal())
+    pulls = daemon.take(POLLS)
+    after = (daemon.cpu(), bench.postgres.cpu(), bench.postgres.wal())
+    client, server, wal = (now - then for now, then in zip(after, before, strict=True))
+    wrong = [pull for pull in pulls if pull["inserted"] or pull["changed"]]
+    if wrong:
+        raise FailedError(f"nothing had changed, but the daemon wrote: {wrong[0]}")
+    return {
+        "milliseconds": round(statistics.median(pull["duration"] for pull in pulls) * 1000, 1),
+        "slowest_milliseconds": round(max(pull["duration"] for pull in pulls) * 1000, 1),
+        "client_cpu_milliseconds": round(client / POLLS * 1000, 1),
+        "postgres_cpu_milliseconds": round(server / POLLS * 1000, 1),
+        "wal": round(wal / POLLS),
+        "requests": statistics.median(pull["requests"] for pull in pulls),
+        "memory": round(daemon.memory(), 1),
+    }
+
+
+def measured(bench: Bench, place: Place) -> dict[str, dict[str, float]]:
+    """The steps in a running daemon, on a database that holds the deals as they were before the changes."""
+    bench.platform.ask("before")
+    with running(place.configure(deals=EVERY), place.folder / "daemon-deals.log") as daemon:
+        daemon.take(WARM)
+        bench.platform.ask("after")
+        change = daemon.until(lambda pull: pull["inserted"] > 0)
+        nothing = polled(bench, daemon)
+    with running(place.configure(accounts=EVERY), place.folder / "daemon-accounts.log") as daemon:
+        poll = polled(bench, daemon)
+    figures = {"milliseconds": round(change["duration"] * 1000, 1), "requests": change["requests"]}
+    return {"change": {**figures, "rows": change["inserted"] + change["changed"]}, "nothing": nothing, "poll": poll}
