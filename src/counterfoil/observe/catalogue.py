@@ -158,6 +158,7 @@ PULL_PROGRESSED = event(
     "pull.progressed",
     "info",
     "A long reading made room for others; it goes on where it stopped.",
+    done="share of it that is done, 0 to 1; null: the platform does not tell how much there is",
     requests="requests sent to the platform",
     seen="rows read",
     inserted="rows that are new in the mirror",

@@ -206,6 +206,7 @@ class Puller:
         if not run.complete:
             events.emit(
                 events.PULL_PROGRESSED,
+                done=None if run.done is None else round(run.done, 3),
                 requests=run.requests,
                 seen=run.seen,
                 inserted=run.written.inserted,

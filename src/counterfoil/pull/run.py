@@ -65,7 +65,7 @@ class Pace:
 class Run:
     """Everything that one run of one resource works with.
 
-    `full`: read also what is only read now and then; `accepted`: tables whose rows may go however many vanished;
+    `done`: the share of a long reading that is done, where it is known. `full`: read also what is only read now and then; `accepted`: tables whose rows may go however many vanished;
     `round_share`: which share of all accounts the slow round of this run may ask, so that all are asked within `round_length`.
     """
 
@@ -84,6 +84,7 @@ class Run:
     seen: int = 0
     requests: int = 0
     complete: bool = True
+    done: float | None = None
     started: float = 0.0
 
     def __post_init__(self) -> None:
@@ -147,7 +148,7 @@ class Run:
         wanted = Page(columns=()) if page.unchanged else page
         written = await self.mirror.write(table, wanted, states=states)
         self.count(page, written)
-        self.progress(self.seen, None)
+        self.progress(self.seen, int(self.seen / self.done) if self.done else None)
         return written
 
     def count(self, page: Page, written: Written) -> None:

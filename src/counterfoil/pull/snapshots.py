@@ -25,7 +25,9 @@ async def pull(run: Run) -> None:
         return
     missing = await run.mirror.ids(run.resource) - ids
     if missing and not certain:
-        events.emit(events.LISTING_INCOMPLETE, reason=f"{len(missing)} rows are missing, and records without an id came")
+        events.emit(
+            events.LISTING_INCOMPLETE, reason=f"{len(missing)} rows are missing, and records without an id came"
+        )
     else:
         await vanished.judge(run, missing)
     # What is not decided yet is looked at again, even if nothing changes until then.

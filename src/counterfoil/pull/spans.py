@@ -83,8 +83,10 @@ async def pull(run: Run) -> None:
     if place.begun:
         since = await _overlapped(run, since)
     priority = Priority.NORMAL if place.begun else Priority.SWEEP
+    first = None if place.begun else await closings.first_account_at(run.mirror)
     async with aclosing(_read(run, since, asked_at, priority)) as spans:
         async for end, read in spans:
+            run.done = _share(first, end, asked_at)
             place = replace(place.learnt(read), until=max(place.until or since, min(end, asked_at)))
             await run.keep(TABLE, read.page, states={TABLE: place.dump()} if _moved(before, place) else None)
             before = place if _moved(before, place) else before
@@ -97,6 +99,11 @@ async def pull(run: Run) -> None:
         await run.keep(TABLE, Page(columns=()), states={TABLE: place.dump()})
     if not place.buried and await _bury_the_rest(run):
         await run.keep(TABLE, Page(columns=()), states={TABLE: replace(place, buried=True).dump()})
+
+
+def _share(first: datetime | None, reached: datetime, now: datetime) -> float | None:
+    """How much of the time from the first account to now has been read."""
+    return None if first is None or first >= now else min((reached - first) / (now - first), 1.0)
 
 
 async def _beginning(run: Run) -> datetime | None:
