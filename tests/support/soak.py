@@ -159,7 +159,8 @@ class World:
 
     def platform_of(self, reference: str) -> Soaked:
         """Where a person, or an operation on the account of one, belongs."""
-        owner = self.owners.get(reference, reference).partition("/")[0]
+        of_whom = reference.removesuffix("/refund")
+        owner = self.owners.get(of_whom, of_whom).partition("/")[0]
         return self.platforms[int(owner.removeprefix("p")) % len(self.platforms)]
 
     async def ask(self) -> None:
@@ -226,7 +227,7 @@ class World:
 
     def booked(self, reference: str) -> list[Decimal]:
         """Signed amounts in the platform's own books under our reference."""
-        return [row.amount for row in self.platform_of(reference.removesuffix("/refund")).booked(reference)]
+        return [row.amount for row in self.platform_of(reference).booked(reference)]
 
     async def settle(self) -> None:
         """Faults off, kills over: until everything is decided."""
@@ -258,7 +259,7 @@ class World:
         for reference, kind, amount, state in rows:
             found = self.booked(reference)
             signed = -amount if kind in ("withdraw", "credit_out") else amount
-            self.platform_of(reference.removesuffix("/refund")).counts[f"operations_{state}"] += 1
+            self.platform_of(reference).counts[f"operations_{state}"] += 1
             self.counts[f"operations_{state}"] += 1
             if len(found) > 1:
                 self.wrong.append(f"{reference} was booked {len(found)} times")
