@@ -7,6 +7,8 @@ import pytest_asyncio
 
 from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.ctrader.session import md5
+from counterfoil.store import decisions
+from counterfoil.store.decisions import Because
 from support.ctrading import PLATFORM, ct_bench
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -109,8 +111,7 @@ async def test_only_the_e_mail_address_tells_whose_an_account_is(it, replica, co
     name = f"adopt{len(it.books.traders)}"
     it.crm.call("register", name, {**PROFILE, "email": "grace@example.org"}, PLATFORM)
     trader = it.books.add_trader(contact=contact)
-    it.owner.rows(
-    )
+    it.owner.rows()
     it._confirm(
         name, trader.login + 1_000_000, "UPDATE counterfoil.registrants SET client_id = %s WHERE registrant_id = %s"
     )
@@ -127,6 +128,33 @@ async def test_an_account_that_does_not_exist_cannot_be_taken_over(it, replica):
     it.crm.call("adopt_account", "nobody/old", "nobody", PLATFORM, 1)
     await it.until_quiet(replica)
     assert it.state("nobody/old") == "rejected"
+
+
+# --- what a person decides -----------------------------------------------------------------------------------------------
+
+SEEN = Because(reason="seen on the platform", person="ada")
+
+
+async def test_an_account_that_a_person_recognised_goes_on(it, replica):
+    (login,) = await lost_opening(it, replica, "seen", {"kind": "description_cut", "length": 20})
+    await it.until_quiet(replica)
+    assert it.state("seen/1", "account") == "parked"
+    await it.mirror()
+    await decisions.confirm(replica.engine, "seen/1", login, SEEN)
+    await it.until_quiet(replica)
+    assert (it.crm.state("accounts", "seen/1"), it.account_id("seen/1")) == ("confirmed", login)
+    assert login in it.books.links
+
+
+async def test_a_link_that_a_person_saw_lets_money_go(it, replica):
+    login = it.opened("tied")
+    it.books.link(login, it.owner.value("SELECT client_id FROM counterfoil.registrants WHERE registrant_id = 'tied'"))
+    it.crm.call("deposit", "tied/m", "tied/1", 5)
+    await it.until_quiet(replica)
+    assert (it.state("tied/1", "link"), it.state("tied/m")) == ("parked", "waiting")
+    await decisions.confirm(replica.engine, "tied/1", None, SEEN)
+    await it.until_quiet(replica)
+    assert (it.state("tied/m"), it.crm.state("accounts", "tied/1")) == ("confirmed", "confirmed")
 
 
 # --- links ---------------------------------------------------------------------------------------------------------------

@@ -360,6 +360,9 @@ async def test_a_balance_that_never_stands_still_decides_nothing_and_parks_nothi
     await lost.look(9)
     assert (lost.state, lost.effects) == ("unknown", int(there))
     assert "moves faster than it can be read" in lost.reason
+    # So many deals that they could be anything.
+    await lost.rest()
+    lost.is_parked("deals of the same amount", effects=int(there))
 
 
 @THERE
@@ -480,6 +483,40 @@ async def test_what_a_person_saw_not_to_be_there_is_sent_again_with_a_note_of_it
     await decisions.retry(lost.replica.engine, lost.reference, LOOKED, even_though_unproven=True)
     await lost.rest()
     assert (lost.state, lost.effects) == ("confirmed", 1)
+
+
+async def test_a_withdrawal_that_a_person_saw_in_the_books_lets_its_payout_go(lost):
+    await lost.send(("withdraw",))
+    await lost.rest()
+    (booked,) = lost.it.effects(lost.reference)
+    await decisions.confirm(lost.replica.engine, lost.reference, booked.id, LOOKED)
+    assert (lost.state, lost.effects) == ("confirmed", 1)
+    assert lost.it.crm.state("payouts", lost.reference) == "releasable"
+
+
+async def test_a_withdrawal_that_looked_done_and_was_not_is_sent_when_a_person_says_so(lost):
+    """Somebody else took the same amount out."""
+    await lost.send(("withdraw",), there=False)
+    lost.it.fund(lost.login, -AMOUNT)
+    await lost.rest()
+    lost.is_parked("a person must see it in the books", effects=0)
+    await decisions.retry(lost.replica.engine, lost.reference, LOOKED, even_though_unproven=True)
+    await lost.rest()
+    assert (lost.state, lost.effects) == ("confirmed", 1)
+    assert lost.it.crm.state("payouts", lost.reference) == "releasable"
+
+
+async def test_what_a_person_gave_up_lets_the_next_one_of_the_account_go(lost):
+    await lost.send(("withdraw",), there=False)
+    lost.it.fund(lost.login, -AMOUNT)
+    await lost.rest()
+    lost.it.crm.call("deposit", f"{lost.name}/next", f"{lost.name}/1", 3)
+    await lost.replica.turn()
+    assert lost.it.state(f"{lost.name}/next") == "pending"
+    await decisions.cancel(lost.replica.engine, lost.reference, LOOKED)
+    await lost.it.until_quiet(lost.replica)
+    assert lost.it.state(f"{lost.name}/next") == "confirmed"
+    assert lost.it.crm.state("payouts", lost.reference) == "declined"
 
 
 async def test_what_a_person_let_go_without_a_note_and_is_lost_again_is_left_to_the_person(lost):

@@ -77,12 +77,10 @@ class Closings:
     """Closing deals of one span of time.
 
     `by_closing`: whether the span is proven to be about the time of closing (True) or of opening (False); None: not proven.
-    `latest`: the highest time of closing among them.
     """
 
     page: Page
     by_closing: bool | None
-    latest: datetime | None
 
 
 class Binding(Protocol):

@@ -19,7 +19,7 @@ from counterfoil.platforms.ctrader import columns, wire
 from counterfoil.platforms.ctrader.calls import Calls, Params
 from counterfoil.platforms.ctrader.columns import Names
 from counterfoil.platforms.ctrader.session import Credentials, TokenKeeper
-from counterfoil.platforms.ctrader.tokens import Texts, moment, stamp
+from counterfoil.platforms.ctrader.tokens import Texts
 from counterfoil.platforms.http import Answer, Http
 
 # Seconds after which the names of groups and symbols are read again when an unknown one turns up.
@@ -241,8 +241,7 @@ class CTrader:
         records = await self._closed(since, until, priority, account_id)
         names = await self._names(priority, symbols={record.get("symbol") for record in records})
         page = columns.DEAL_LINES.page(records, columns.deal(names))
-        latest = max((at for record in records if (at := _closed_at(record)) is not None), default=None)
-        return Closings(page, wire.closings_proof(records, since, until), latest)
+        return Closings(page, wire.closings_proof(records, since, until))
 
     async def closed(
         self, since: datetime, until: datetime, priority: Priority, account_id: int | None = None
@@ -330,10 +329,3 @@ def _next_span(records: list[dict[str, str | None]], since: datetime, until: dat
             f"more traders were registered within one millisecond than the platform lists at once: before {reached.isoformat()}"
         )
     return since, reached
-
-
-def _closed_at(record: Texts) -> datetime | None:
-    try:
-        return moment(stamp(record, "closeTimestamp"))
-    except ValueError:
-        return None
