@@ -79,6 +79,20 @@ async def test_new_changed_and_vanished_traders(database_url):
         assert (row.balance, row.first_name) == ("1.50000001", "O'\"Neill,\n\\.\nnull")
 
 
+async def test_an_account_that_is_gone_takes_its_open_positions_with_it(database_url):
+    async with mirror_bench(database_url) as it:
+        puller = it.puller()
+        login = next(iter(it.books.traders))
+        held = it.books.open_position(login, "EURUSD", 0, 100_000).id
+        await one_pass(puller, *READ)
+        it.books.vanish(login)
+        await one_pass(puller, "accounts", "positions")
+        state = "SELECT status, deleted_at IS NULL AS there FROM mirror.positions WHERE id = %s"
+        assert it.rows(state, held) == [(0, False)]
+        others = "SELECT count(*) AS n FROM mirror.positions WHERE deleted_at IS NOT NULL AND account_id <> %s"
+        assert it.rows(others, login)[0].n == 0
+
+
 async def test_a_trader_that_comes_back_loses_its_tombstone(database_url):
     async with mirror_bench(database_url) as it:
         puller = it.puller()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
-from counterfoil.pull import snapshots, spans
+from counterfoil.pull import snapshots, spans, vanished
 from counterfoil.pull.live import LOOKS, MOST_LOOK_UPS
 from counterfoil.pull.run import Run
 from counterfoil.pull.snapshots import reader_of
@@ -28,6 +28,9 @@ async def pull(run: Run) -> None:
             events.LISTING_INCOMPLETE, reason=f"{len(departed)} rows are missing, and records without an id came"
         )
         return
+    if departed:
+        # An account that is gone takes what it held with it.
+        await vanished.declare(run, TABLE, await closings.orphaned(run.mirror, departed))
     await run.mirror.found(TABLE, besides=departed, listed=listed)
     awaited = departed & await run.mirror.ids(TABLE, live=True) if departed else set()
     shrunk = {key for key in before.keys() & listed if _smaller(after[key], before[key])}

@@ -53,6 +53,11 @@ _UNBURIED = sa.text("""
         AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id)
     ORDER BY d.id LIMIT :rows
 """)
+_ORPHANED = sa.text("""
+    SELECT p.id FROM mirror.positions p JOIN mirror.accounts a ON a.platform = p.platform AND a.id = p.account_id
+    WHERE p.platform = :platform AND p.id = ANY (CAST(:ids AS bigint[])) AND p.deleted_at IS NULL AND a.deleted_at IS NOT NULL
+    ORDER BY p.id
+""")
 _READ_AT = sa.text("SELECT as_of FROM counterfoil.freshness WHERE platform = :platform AND resource = :resource")
 
 
@@ -101,6 +106,13 @@ async def read_at(mirror: Mirror, resource: str) -> datetime | None:
     async with transaction(mirror.engine) as connection:
         found: datetime | None = await connection.scalar(_READ_AT, {"platform": mirror.platform, "resource": resource})
         return found
+
+
+async def orphaned(mirror: Mirror, ids: Iterable[int]) -> list[int]:
+    """Those of these positions whose account the platform does not have any more."""
+    async with transaction(mirror.engine) as connection:
+        given = {"platform": mirror.platform, "ids": list(ids)}
+        return list((await connection.scalars(_ORPHANED, given)).all())
 
 
 async def close(mirror: Mirror, ids: Iterable[int], *, ahead: timedelta | None) -> set[int]:
