@@ -111,7 +111,6 @@ async def test_only_the_e_mail_address_tells_whose_an_account_is(it, replica, co
     name = f"adopt{len(it.books.traders)}"
     it.crm.call("register", name, {**PROFILE, "email": "grace@example.org"}, PLATFORM)
     trader = it.books.add_trader(contact=contact)
-    it.owner.rows()
     it._confirm(
         name, trader.login + 1_000_000, "UPDATE counterfoil.registrants SET client_id = %s WHERE registrant_id = %s"
     )

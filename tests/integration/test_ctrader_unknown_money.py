@@ -256,7 +256,7 @@ async def test_what_a_deal_moved_that_is_listed_late_is_not_taken_for_the_operat
     lost.it.sandbox.faults.set({"kind": "late_deals", "path": CLOSED, "rows": 1, "after": 11})
     lost.close(lost.position(), pnl)
     await lost.look(6, settled=False)
-    assert (lost.state, lost.effects) == ("unknown", int(there))
+    assert (lost.state, lost.effects) == ("unknown", int(there)), lost.reason
     await lost.rest()
     lost.is_parked("deals of the same amount", effects=int(there))
 
@@ -358,7 +358,7 @@ async def test_a_balance_that_never_stands_still_decides_nothing_and_parks_nothi
     await lost.send(there=there)
     restless(lost, monkeypatch, 4 * 9)
     await lost.look(9)
-    assert (lost.state, lost.effects) == ("unknown", int(there))
+    assert (lost.state, lost.effects) == ("unknown", int(there)), lost.reason
     assert "moves faster than it can be read" in lost.reason
     # So many deals that they could be anything.
     await lost.rest()
@@ -547,3 +547,12 @@ async def test_what_a_restored_database_holds_as_unknown_is_not_sent_again(lost,
     lost.it.owner.rows("UPDATE counterfoil.intents SET probe_first = true WHERE reference = %s", lost.reference)
     await lost.rest()
     lost.is_parked("it may have been sent before", effects=0)
+
+
+@pytest.mark.parametrize("kind", ["deposit", "withdraw"])
+async def test_what_somebody_booked_back_is_not_taken_for_never_done(lost, kind):
+    """The balance is what it was; that the platform changed the account is all that tells."""
+    await lost.send((kind,))
+    lost.it.fund(lost.login, "-7.25" if kind == "deposit" else "7.25")
+    await lost.rest()
+    lost.is_parked("booked, and back", effects=1)

@@ -62,8 +62,8 @@ class HourlyAllowance:
             wait: float | None = await connection.scalar(_TAKE, {**given, "limit": max(1, self.per_hour - kept)})
         if wait is not None and wait > 0:
             raise PausedError(
-                f"platform {self.platform} allows {self.per_hour} requests other than reads in an hour, and they are used up: "
-                f"the next in {wait:.0f} s (rate_limit.writes_per_hour)",
+                f"platform {self.platform} is sent nothing but reads for {wait:.0f} s more: the hour's {self.per_hour} other "
+                "requests are used up (rate_limit.writes_per_hour), or it said so itself",
                 retry_after=wait,
             )
 

@@ -116,8 +116,9 @@ class Calls:
             case Verdict.CONFIGURATION_FAULT:
                 raise ConfigurationError(f"{reason}: the manager may not read this")
             case Verdict.PERMANENT:
+                # No status alone proves that something is not there: a gateway gives it too.
                 gone = refusal is not None and refusal.code == refusals.NO_TRADER
-                raise PermanentError(reason, status=HTTPStatus.NOT_FOUND if gone else answer.status)
+                raise PermanentError(reason, status=HTTPStatus.NOT_FOUND if gone else HTTPStatus.BAD_REQUEST)
             case Verdict.RATE_LIMITED:
                 raise TransientError(f"{reason}: the platform asks for a pause", retry_after=answer.retry_after)
             case _ if 300 <= answer.status < 400:

@@ -46,12 +46,16 @@ class Deal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """An account at one moment of the platform's clock; money in its own currency, `credit` is the non-withdrawable bonus."""
+    """An account at one moment of the platform's clock; money in its own currency, `credit` is the non-withdrawable bonus.
+
+    `changed`: when the platform says that it last changed the account, as sent.
+    """
 
     at: datetime
     balance: Decimal
     credit: Decimal
     digits: int
+    changed: str | None
     positions: Mapping[int, Position]
     deals: Mapping[int, Deal]
 
@@ -62,6 +66,7 @@ class Reading:
             "balance": str(self.balance),
             "credit": str(self.credit),
             "digits": self.digits,
+            "changed": self.changed,
             "positions": {str(key): [str(p.volume), p.opened_at.isoformat()] for key, p in self.positions.items()},
             "deals": {str(key): str(deal.profit) for key, deal in self.deals.items()},
         }
@@ -74,6 +79,7 @@ class Note:
     at: datetime
     balance: Decimal
     credit: Decimal
+    changed: str | None
     positions: Mapping[int, Position]
     deals: Mapping[int, Decimal]
 
@@ -87,6 +93,7 @@ def noted(marks: Facts) -> Note | None:
         at=datetime.fromisoformat(given["at"]),
         balance=Decimal(given["balance"]),
         credit=Decimal(given["credit"]),
+        changed=given.get("changed"),
         positions={
             int(key): Position(Decimal(volume), datetime.fromisoformat(opened))
             for key, (volume, opened) in given["positions"].items()
@@ -122,7 +129,15 @@ class Ledger:
             trader = await self.client.trader(login, Priority.PROBE)
             if trader is not None and _money(trader) == before:
                 balance, credit, digits = before
-                return Reading(at=at, balance=balance, credit=credit, digits=digits, positions=positions, deals=deals)
+                return Reading(
+                    at=at,
+                    balance=balance,
+                    credit=credit,
+                    digits=digits,
+                    changed=trader.get("lastUpdateTimestamp"),
+                    positions=positions,
+                    deals=deals,
+                )
         raise TransientError(f"the balance of account {login} moves faster than it can be read")
 
     async def _positions(self, login: int) -> dict[int, Position]:
@@ -162,6 +177,16 @@ def missing_deals(note: Note, reading: Reading) -> list[int]:
         if position.volume - left != told:
             short.append(key)
     return short
+
+
+def untouched(note: Note, reading: Reading) -> bool:
+    """Whether nothing speaks for a change of the account since the note but its own trading.
+
+    A booking of ours that somebody booked back leaves the balance as it was; an account that the platform changed meanwhile,
+    and on which nothing was traded, may hide such a pair.
+    """
+    traded = reading.positions != note.positions or any(key not in note.deals for key in reading.deals)
+    return traded or note.changed == reading.changed
 
 
 def _departed(note: Note | None, positions: Mapping[int, Position]) -> set[datetime]:

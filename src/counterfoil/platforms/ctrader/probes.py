@@ -18,7 +18,7 @@ from counterfoil.domain.priority import Priority
 from counterfoil.domain.references import recognise
 from counterfoil.platforms.ctrader import traders
 from counterfoil.platforms.ctrader.client import FIRST_DAY, CTrader
-from counterfoil.platforms.ctrader.ledger import Ledger, Note, Reading, missing_deals, noted
+from counterfoil.platforms.ctrader.ledger import Ledger, Note, Reading, missing_deals, noted, untouched
 from counterfoil.platforms.ctrader.tokens import Texts, whole
 from counterfoil.platforms.writing import Books, Wish
 
@@ -101,7 +101,12 @@ class Probes:
             return Unclear("the account moved while looking", evidence)
         if short := missing_deals(note, second):
             return Unclear(f"position {short[0]} was closed, and its deal is not listed yet", evidence)
-        return self._concluded(wish, explain(_movement(wish, note, second)), evidence)
+        explanation = explain(_movement(wish, note, second))
+        if explanation is Explanation.NOT_APPLIED and not untouched(note, second):
+            return Unclear(
+                "the balance is what it was, but the account was changed meanwhile: booked, and back?", evidence
+            )
+        return self._concluded(wish, explanation, evidence)
 
     def _concluded(self, wish: Wish, explanation: Explanation, evidence: dict[str, object]) -> Finding:
         what = "credit" if wish.kind in CREDITS else "balance"

@@ -42,6 +42,7 @@ from counterfoil.platforms.ctrader.calls import Written
 from counterfoil.platforms.ctrader.client import FIRST_DAY, CTrader
 from counterfoil.platforms.ctrader.ledger import Ledger
 from counterfoil.platforms.ctrader.probes import EARLIER, Probes, account_facts, is_marked
+from counterfoil.platforms.ctrader.refusals import MEANINGS
 from counterfoil.platforms.ctrader.session import md5
 from counterfoil.platforms.ctrader.tokens import Texts, of_json, whole
 from counterfoil.platforms.outcomes import discreet, unaccepted
@@ -245,6 +246,9 @@ class CTraderWriter:
         written = await self._client.calls.write(
             "POST", path, msgspec.json.encode(body), priority=Priority.MONEY, deadline=deadline
         )
+        if written.verdict is Verdict.REJECTED and written.code not in MEANINGS:
+            # Nobody has described it, so nobody knows that it means "not done"; the books tell.
+            return Unknown(f"{written.reason}: a code that is not documented")
         return unaccepted(written) or _named(written, "balanceHistoryId")
 
     async def _write(self, method: str, path: str, body: Mapping[str, object], deadline: float) -> Written:
