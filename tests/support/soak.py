@@ -51,6 +51,8 @@ _PARKED = """
     WHERE i.state = 'parked' AND (i.deadline_at IS NULL OR i.deadline_at < clock_timestamp() - interval '3 s') ORDER BY i.id
 """
 FIRST = 4
+# Seconds until everything must be decided once the weather is good; on a machine with other work, too.
+PATIENCE = 400
 FINAL = {"confirmed", "rejected", "cancelled", "parked"}
 
 
@@ -156,7 +158,7 @@ class World:
         """The first people come in good weather: before a reference was read back from a platform nothing is proven absent."""
         await self.register(range(FIRST))
         done = "SELECT count(*) FROM crm.operations WHERE state = 'confirmed'"
-        while (await self.call(done))[0][0] < FIRST:
+        while (await self.call(done))[0][0] < FIRST:  # noqa: ASYNC110 - the daemon is another process
             await asyncio.sleep(0.3)
         # Until the mirror has read them too.
         await asyncio.sleep(8)
@@ -244,7 +246,7 @@ class World:
         self.done = True
         for platform in self.platforms:
             platform.sandbox.faults.set([])
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             [(moving,)] = await self.call(
                 """SELECT count(*) FROM counterfoil.intents i WHERE state IN ('sent', 'unknown')
@@ -259,7 +261,7 @@ class World:
             "SELECT state || ': ' || reason FROM counterfoil.intents WHERE state IN ('sent', 'unknown') LIMIT 5"
         )
         self.wrong.append(
-            f"not everything was decided within 120 s after the last fault: {[reason for (reason,) in stuck]}"
+            f"not everything was decided within {PATIENCE} s after the last fault: {[reason for (reason,) in stuck]}"
         )
 
     async def judge(self) -> None:
