@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready-$(shell { cat requirements/dev.txt; sed '/^\[tool\./,$$
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format lint types contracts lock clean
+.PHONY: help demo test soak bench check format lint types contracts lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(READY) ## the whole test suite, on a real PostgreSQL and real sockets
 
 soak: $(READY) ## daemons killed 200 times over 2,000 operations and every fault: about ten minutes
 	@$(BIN)/python tests/support/soak.py $(SOAK_ARGS)
+
+bench: $(READY) ## beside dlt, Singer, SQLAlchemy and plain COPY: three rounds, about half an hour
+	@$(BIN)/python benchmarks/peers/run.py $(BENCH_ARGS)
 
 check: format lint types contracts test ## what a change must pass
 
@@ -40,9 +43,13 @@ lock: ## pin every dependency again, with hashes (needs uv)
 	  pyproject.toml -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -q \
 	  pyproject.toml --extra embedded --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	for tool in arrow dlt plain singer; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -q \
+	    benchmarks/peers/requirements/$$tool.in -o benchmarks/peers/requirements/$$tool.txt || exit 1; \
+	done
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) benchmarks/peers/.venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -59,10 +59,14 @@ def ready(name: str) -> Environment:
     for command in (_make(folder), _install(python, needed)):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables())
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-            return Environment(name, python, f"{name} cannot be installed: {said[-1]}")
+            return Environment(name, python, f"{name} cannot be installed: {_reason(done.stderr or done.stdout)}")
     marked.write_text(mark)
     return Environment(name, python)
+
+
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if line.startswith("ERROR")), lines[-1])
 
 
 def _make(folder: Path) -> list[str]:

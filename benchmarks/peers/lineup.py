@@ -134,7 +134,7 @@ LINEUP = (
     Contender(
         name="dlt-arrow",
         title="dlt, hand-written Arrow/ADBC",
-        environment="dlt",
+        environment="arrow",
         packages=("dlt", "pyarrow", "adbc-driver-postgresql"),
         script="dlt_arrow.py",
         note="own resource, 4 requests at once, parquet through ADBC, upsert, binary floats, newest change first",

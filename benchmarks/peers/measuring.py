@@ -119,7 +119,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, MiB, bytes and requests of one step; `load_average` is that of the machine when it began."""
+    """Seconds, MiB, bytes and requests of one step; `others`: the share of the machine that nobody of ours used meanwhile."""
 
     wall: float
     client_cpu: float
@@ -129,10 +129,12 @@ class Cost:
     requests: int
     logins: int
     platform_cpu: float
-    load_average: float
+    others: float
 
     def plain(self) -> dict[str, float]:
-        return {name: round(value, 4) for name, value in asdict(self).items()}
+        """For JSON; `cpu` is that of client and PostgreSQL together."""
+        figures = asdict(self) | {"cpu": self.client_cpu + self.postgres_cpu}
+        return {name: round(value, 4) for name, value in figures.items()}
 
 
 class Watch(threading.Thread):
@@ -155,7 +157,7 @@ class Watch(threading.Thread):
                 self.most = max(self.most, held)
                 if time.monotonic() > self._give_up:
                     self.lost_patience = True
-                    os.killpg(self._pid, signal.SIGKILL)
+                    end(self._pid)
                     return
 
     def stop(self) -> None:
@@ -174,7 +176,7 @@ class Bench:
     def cost(self, command: Sequence[str], variables: Mapping[str, str], log: Path, *, tells: bool = False) -> Cost:
         """Run a program to its end. `tells`: its last line says wall and client CPU itself."""
         self.platform.ask("requests")
-        average, platform_cpu = os.getloadavg()[0], self.platform.cpu()
+        busy, platform_cpu = busy_seconds(), self.platform.cpu()
         wal, postgres_cpu = self.postgres.wal(), self.postgres.cpu()
         begun = time.perf_counter()
         with log.open("wb") as out:
@@ -183,26 +185,45 @@ class Bench:
             )
         watch = Watch(process.pid, self.patience)
         watch.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begun
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            end(process.pid)  # it is in a group of its own, where no Ctrl-C reaches it
+            raise
+        finally:
+            wall, busy = time.perf_counter() - begun, busy_seconds() - busy
+            watch.stop()
         process.returncode = os.waitstatus_to_exitcode(status)
-        watch.stop()
         if process.returncode:
             reason = f"gave up after {self.patience:.0f} s" if watch.lost_patience else last_words(log)
             raise FailedError(f"ended with {process.returncode}: {reason}")
         asked = self.platform.ask("requests")
+        client_cpu, platform_cpu = usage.ru_utime + usage.ru_stime, self.platform.cpu() - platform_cpu
+        postgres_cpu = self.postgres.cpu() - postgres_cpu
         told = json.loads(log.read_text().splitlines()[-1]) if tells else {}
         return Cost(
             wall=told.get("wall", wall),
-            client_cpu=told.get("client_cpu", usage.ru_utime + usage.ru_stime),
-            postgres_cpu=self.postgres.cpu() - postgres_cpu,
+            client_cpu=told.get("client_cpu", client_cpu),
+            postgres_cpu=postgres_cpu,
             memory=max(watch.most, usage.ru_maxrss * 1024) / MIB,
             wal=self.postgres.wal() - wal,
             requests=asked["requests"],
             logins=asked["logins"],
-            platform_cpu=self.platform.cpu() - platform_cpu,
-            load_average=average,
+            platform_cpu=platform_cpu,
+            others=max(0.0, busy - client_cpu - postgres_cpu - platform_cpu) / (wall * (os.cpu_count() or 1)),
         )
+
+
+def busy_seconds() -> float:
+    """Seconds that the cores of the machine have worked, for anybody."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + getattr(times, "irq", 0) + getattr(times, "softirq", 0)
+
+
+def end(group: int) -> None:
+    """A program that we started, and all that it started itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def last_words(log: Path) -> str:

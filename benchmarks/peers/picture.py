@@ -9,7 +9,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from report import OURS, order, ratios, times
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from report import DAEMON, OURS, daemon_ratios, order, ratios, times
 
 PANELS = (
     ("load", "wall", "initial load: time"),
@@ -17,7 +18,7 @@ PANELS = (
     ("nothing", "wall", "nothing new: time"),
     ("poll", "wall", "poll of unchanged accounts: time"),
     ("load", "memory", "initial load: peak memory"),
-    ("load", "client_cpu", "initial load: CPU of the client"),
+    ("load", "cpu", "initial load: CPU, client and PostgreSQL"),
     ("load", "wal", "initial load: WAL"),
     ("nothing", "requests", "nothing new: requests"),
 )
@@ -33,31 +34,34 @@ def colour(results, name):
     return EXACT if all(one["digits_kept"] and one["sum_exact"] and one["complete"] for one in held) else INEXACT
 
 
+def bars(results, step, field):
+    """Title, ratios and colour of each bar, from the top."""
+    for name in order(results):
+        if values := ratios(results, name, step, field):
+            yield results["contenders"][name]["title"], values, colour(results, name)
+        if name == OURS and field == "wall" and (values := daemon_ratios(results, step)):
+            yield DAEMON, values, US
+
+
 def panel(axes, results, step, field, title):
-    found = {name: ratios(results, name, step, field) for name in order(results)}
-    shown = {name: values for name, values in found.items() if values}
-    middle = [statistics.median(values) for values in shown.values()]
-    errors = [
-        [max(0.0, value - min(values)) for value, values in zip(middle, shown.values(), strict=True)],
-        [max(0.0, max(values) - value) for value, values in zip(middle, shown.values(), strict=True)],
-    ]
-    places = range(len(shown))
-    lowest = min([0.2, *(value / 2 for value in middle if value)])
-    axes.barh(
-        places,
-        [max(0.0, value - lowest) for value in middle],
-        left=lowest,
-        xerr=errors,
-        color=[colour(results, name) for name in shown],
-        height=0.65,
-        error_kw={"elinewidth": 1},
-    )
-    for place, value, above in zip(places, middle, errors[1], strict=True):
-        axes.text((value + above) * 1.12, place, times(value), va="center", fontsize=8)
+    """Bars begin at Counterfoil's figure: to the right is more, to the left is less, each on a scale of ratios."""
+    titles, found, colours = zip(*bars(results, step, field), strict=True)
+    middle = [statistics.median(values) for values in found]
+    axes.barh(range(len(found)), [value - 1 for value in middle], left=1, color=colours, height=0.65)
+    for place, (value, values) in enumerate(zip(middle, found, strict=True)):
+        axes.plot([min(values), max(values)], [place, place], color="black", linewidth=1)
+        axes.plot([value], [place], "o", color=colours[place], markersize=4)
+        axes.annotate(
+            times(value), (max(1, *values), place), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axes.set_xscale("log")
-    axes.set_xlim(lowest, max([2.0, *middle]) * 4)
-    axes.axvline(1, color=US, linewidth=0.8)
-    axes.set_yticks(list(places), [results["contenders"][name]["title"] for name in shown], fontsize=8)
+    axes.set_xlim(
+        min(0.5, *(min(values) for values in found)) / 1.5, max(2.0, *(max(values) for values in found)) * 2.5
+    )
+    axes.axvline(1, color=US, linewidth=1)
+    axes.set_yticks(range(len(found)), titles, fontsize=8)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: times(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_title(title, fontsize=9, loc="left")
     axes.tick_params(axis="x", labelsize=7)
@@ -71,11 +75,12 @@ def main():
     figure = Figure(figsize=(14, 12), layout="constrained")
     FigureCanvasSVG(figure)
     for axes, (step, field, title) in zip(figure.subplots(4, 2).T.flat, PANELS, strict=True):
-        panel(axes, results, step, field, title)
+        if any(bars(results, step, field)):
+            panel(axes, results, step, field, title)
     about = results["about"]
     figure.suptitle(
-        f"Times Counterfoil's figure (shorter is better): {about['deals']:,} deals, {about['accounts']:,} accounts,"
-        f" median of {about['rounds']} rounds, {about['cores']} cores, PostgreSQL {about['postgresql']}",
+        f"Times Counterfoil's figure (left is less): {about['deals']:,} deals, {about['accounts']:,} accounts,"
+        f" {about['rounds']} rounds, {about['cores']} cores, PostgreSQL {about['postgresql']}",
         fontsize=10,
     )
     figure.legend(

@@ -8,7 +8,10 @@ from lineup import LINEUP, WORDS
 
 Results = dict[str, Any]
 OURS = "counterfoil"
-NOTHING = "–"
+DAEMON = "Counterfoil in its daemon"
+TIMES = "\N{MULTIPLICATION SIGN}"
+TO = "\N{EN DASH}"
+NOTHING = TO
 
 
 def values(results: Results, name: str, step: str, field: str) -> list[float]:
@@ -28,12 +31,13 @@ def spread(found: list[float], shown: Callable[[float], str]) -> str:
     if not found:
         return NOTHING
     middle = shown(statistics.median(found))
-    return middle if len(found) == 1 else f"{middle} [{shown(min(found))}–{shown(max(found))}]"
+    return middle if len(found) == 1 else f"{middle} [{shown(min(found))}{TO}{shown(max(found))}]"
 
 
 def times(value: float) -> str:
     """A ratio with about two digits that mean something."""
-    return f"{value:.0f} ×" if value >= 9.95 else f"{value:.1f} ×" if value >= 0.95 else f"{value:.2f} ×"
+    shown = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
+    return f"{shown} {TIMES}"
 
 
 def megabytes(value: float) -> str:
@@ -64,7 +68,12 @@ def answer(results: Results, name: str, fact: str) -> str:
 def summary(results: Results) -> str:
     """Everything divided by Counterfoil's, and whether it is true."""
     head = ["", *(WORDS[step] for step in ("load", "change", "nothing", "poll"))]
-    head += ["peak memory of the load", "WAL of the load", "requests: load, change, nothing, poll"]
+    head += [
+        "CPU of the load, client and PostgreSQL",
+        "peak memory of the load",
+        "WAL of the load",
+        "requests: load, change, nothing, poll",
+    ]
     head += ["complete", "sum exact", "digits kept"]
     rows = []
     for name in order(results):
@@ -73,27 +82,45 @@ def summary(results: Results) -> str:
             spread([statistics.median(found)] if found else [], lambda value: f"{value:.0f}")
             for found in (values(results, name, step, "requests") for step in ("load", "change", "nothing", "poll"))
         ]
-        memory, wal = (spread(ratios(results, name, "load", field), times) for field in ("memory", "wal"))
+        frugal = [spread(ratios(results, name, "load", field), times) for field in ("cpu", "memory", "wal")]
         truth = [answer(results, name, fact) for fact in ("complete", "sum_exact", "digits_kept")]
-        rows.append([results["contenders"][name]["title"], *wall, memory, wal, ", ".join(asked), *truth])
+        rows.append([results["contenders"][name]["title"], *wall, *frugal, ", ".join(asked), *truth])
+        if name == OURS:
+            rows.append(in_the_daemon(results, len(head)))
     return table(head, rows)
+
+
+def in_the_daemon(results: Results, width: int) -> list[str]:
+    """What the same steps take in a process that runs already."""
+    cells = [spread(daemon_ratios(results, step), times) for step in ("change", "nothing", "poll")]
+    return [DAEMON, NOTHING, *cells, *[NOTHING] * (width - 5)]
+
+
+def daemon_ratios(results: Results, step: str) -> list[float]:
+    """How long a step takes in the daemon, divided by how long it takes in a process of its own."""
+    told = [one[OURS] for one in results["rounds"] if "daemon" in one.get(OURS, {})]
+    return [one["daemon"][step]["milliseconds"] / 1000 / one[step]["wall"] for one in told if step in one["daemon"]]
 
 
 def details(results: Results, step: str) -> str:
     """What one step cost everybody."""
     per_row = step == "load"
-    head = ["", "seconds", "CPU s, client", "CPU s, PostgreSQL", "peak MiB", "requests", "WAL MB"]
+    head = ["", "seconds", "CPU s, client", "CPU s, PostgreSQL", "CPU s, platform", "peak MiB", "requests", "WAL MB"]
+    head += ["others' share of the machine"]
     head += ["rows/s", "CPU ms per 1,000 rows"] if per_row else []
     rows = []
     for name in order(results):
         wall = values(results, name, step, "wall")
         if not wall:
             continue
-        client, server = (values(results, name, step, field) for field in ("client_cpu", "postgres_cpu"))
-        cells = [spread(found, lambda value: f"{value:.2f}") for found in (wall, client, server)]
+        client, server, platform = (
+            values(results, name, step, field) for field in ("client_cpu", "postgres_cpu", "platform_cpu")
+        )
+        cells = [spread(found, lambda value: f"{value:.2f}") for found in (wall, client, server, platform)]
         cells.append(spread(values(results, name, step, "memory"), lambda value: f"{value:.0f}"))
         cells.append(spread(values(results, name, step, "requests"), lambda value: f"{value:.0f}"))
         cells.append(spread(values(results, name, step, "wal"), megabytes))
+        cells.append(spread(values(results, name, step, "others"), lambda value: f"{value:.0%}"))
         if per_row:
             deals = results["about"]["deals"]
             cells.append(spread([deals / value for value in wall], lambda value: f"{value:,.0f}"))
@@ -129,7 +156,7 @@ def conditions(results: Results) -> str:
     about = results["about"]
     probe = ", ".join(f"{name} {token}" for name, token in about["probe"].items())
     lines = [
-        f"{about['when']}; {about['rounds']} rounds; {about['deals']:,} deals of {about['bytes_a_row']} bytes,"
+        f"{about['when']}; rounds: {about['rounds']}; {about['deals']:,} deals of {about['bytes_a_row']} bytes,"
         f" {about['accounts']:,} accounts; {about['cores']} cores, {about['memory_gib']} GiB, {about['system']},"
         f" Python {about['python']}, PostgreSQL {about['postgresql']}: "
         + ", ".join(f"{name} {value}" for name, value in about["settings"].items()),
@@ -146,23 +173,16 @@ def conditions(results: Results) -> str:
             for name, told in one.items()
             if "failed" in told
         ]
-    loads = [
-        step["load_average"]
-        for one in results["rounds"]
-        for told in one.values()
-        for step in told.values()
-        if "load_average" in step
-    ]
-    if loads:
-        lines.append(f"load average of the machine when a step began: {min(loads):.1f} to {max(loads):.1f}")
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
 def markdown(results: Results) -> str:
     """The whole report."""
-    parts = ["# Counterfoil and its peers\n", "Times Counterfoil's figure of the same round; median [least–most].\n"]
+    said = "A number with a cross is times Counterfoil's figure of the same round: the median, and [the least to the most].\n"
+    parts = ["# Counterfoil and its peers\n", said]
     parts += [summary(results), "## Conditions\n", conditions(results)]
-    for step in WORDS:
-        words = WORDS[step]
+    for step, words in WORDS.items():
+        if not any(values(results, name, step, "wall") for name in order(results)):
+            continue
         parts += [f"## {words[0].upper()}{words[1:]}\n", details(results, step)]
     return "\n".join(parts) + running(results)

@@ -19,6 +19,7 @@ import platform as machine
 import subprocess
 import sys
 import tempfile
+import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from typing import Any
 import daemon
 import environments
 import measuring
+import psutil
 import psycopg
 import report
 from environments import Environment
 from lineup import LINEUP, STEPS, Contender, Place
 from measuring import Bench, Cost, FailedError, Platform, Postgres
 
+LONGEST_WAIT = 600.0
 QUICK = {"deals": 20_000, "rounds": 1}
 RESULTS = Path(__file__).parent / "results"
 
@@ -88,6 +91,7 @@ def stepped(bench: Bench, contender: Contender, environment: Environment, place:
             done["daemon"] = in_the_daemon(bench, place, f"{database}_daemon")
     except (FailedError, psycopg.Error, OSError) as error:
         done["failed"] = str(error).strip().split("\n")[0]
+        done["said"] = {log.stem: log.read_text(errors="replace")[-4_000:] for log in place.folder.glob("*.log")}
         say(f"  {contender.name:<12} FAILED: {done['failed']}")
     return done
 
@@ -95,8 +99,15 @@ def stepped(bench: Bench, contender: Contender, environment: Environment, place:
 def brief(cost: Cost) -> str:
     return (
         f"{cost.wall:7.2f} s  cpu {cost.client_cpu:6.2f} + {cost.postgres_cpu:5.2f}  {cost.memory:5.0f} MiB"
-        f"  {cost.requests:4d} requests  {cost.wal / 1e6:7.2f} MB of WAL"
+        f"  {cost.requests:4d} requests  {cost.wal / 1e6:7.2f} MB of WAL  others {cost.others:4.0%}"
     )
+
+
+def wait_for_calm(share: float | None) -> None:
+    """Until others use less than so much of the machine; not for ever."""
+    give_up = time.monotonic() + LONGEST_WAIT
+    while share is not None and psutil.cpu_percent(interval=2) > share and time.monotonic() < give_up:
+        pass
 
 
 def begin(place: Place, variables: dict[str, str]) -> None:
@@ -125,7 +136,7 @@ def rounds(
     """Everybody in turn, `--rounds` times; the next round begins with the next contender."""
     told = []
     for number in range(plan.rounds):
-        say(f"round {number + 1} of {plan.rounds}, load average {os.getloadavg()[0]:.2f}")
+        say(f"round {number + 1} of {plan.rounds}")
         turned = chosen[number % len(chosen) :] + chosen[: number % len(chosen)]
         results = {}
         for contender, environment in turned:
@@ -134,6 +145,7 @@ def rounds(
                 bench.platform.facts["url"], bench.postgres.fresh(database), folder / f"{contender.name}-{number}"
             )
             place.folder.mkdir()
+            wait_for_calm(plan.calm)
             results[contender.name] = stepped(bench, contender, environment, place)
             bench.postgres.drop(database)
         told.append(results)
@@ -161,7 +173,7 @@ def circumstances(plan: argparse.Namespace, postgres: Postgres, facts: dict[str,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
         "system": f"{machine.system()} {machine.release()}",
         "python": machine.python_version(),
-        "postgresql": postgres.version,
+        "postgresql": postgres.version.split()[0],
         "settings": {**measuring.SETTINGS, "shared_buffers": plan.shared_buffers},
     }
 
@@ -197,6 +209,9 @@ def planned() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, default=20_000)
     parser.add_argument("--only", type=lambda text: text.split(","), default=names, help=f"some of {','.join(names)}")
     parser.add_argument("--quick", action="store_true", help="20,000 deals, one round")
+    parser.add_argument(
+        "--calm", type=float, help="before each contender, wait until others use less per cent of the cores"
+    )
     parser.add_argument("--shared-buffers", default=measuring.SETTINGS["shared_buffers"])
     parser.add_argument("--patience", type=float, default=3_600.0, help="seconds that one step may take")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -102,10 +102,10 @@ async def note(account: Account, writer: CTraderWriter, wish: Wish) -> Any:
 @given(seed=st.integers(0, 2**64))
 @RUNS
 def test_no_book_makes_a_look_conclude_what_is_not_so(runner, sandbox, seed):
-    runner.run(story(sandbox, random.Random(seed)))  # noqa: S311 - repeatable dice
+    runner.run(expect_no_wrong_conclusion(sandbox, random.Random(seed)))  # noqa: S311 - repeatable dice
 
 
-async def story(sandbox: Sandbox, dice: random.Random) -> None:
+async def expect_no_wrong_conclusion(sandbox: Sandbox, dice: random.Random) -> None:
     account = Account(sandbox)
     by_opening = dice.random() < 0.3
     sandbox.faults.set([{"kind": "filter_on_open"}] if by_opening else [])

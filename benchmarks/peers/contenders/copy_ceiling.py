@@ -10,7 +10,7 @@ import resource
 import threading
 import time
 
-import common
+import asking
 import core_batches
 import httpx
 import psycopg
@@ -25,7 +25,7 @@ def ready(call):
     """CSV of every five pages; what is null is left empty."""
     columns = [column.name for column in core_batches.TABLES["deals"].columns]
     chunks, text, held = [], io.StringIO(), 0
-    with httpx.Client(headers={"Authorization": f"Bearer {common.log_in(call.platform)}"}) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {asking.log_in(call.platform)}"}) as client:
         for rows in core_batches.pages(call, client):
             csv.writer(text).writerows([row[name] for name in columns] for row in rows)
             held += 1
@@ -46,7 +46,7 @@ def copied(database, columns, chunks):
 
 
 def main():
-    call = common.called()
+    call = asking.called()
     columns, chunks = ready(call)
     table = core_batches.TABLES["deals"]
     with psycopg.connect(call.database, autocommit=True) as connection:

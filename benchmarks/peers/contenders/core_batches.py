@@ -3,7 +3,7 @@
 import json
 from decimal import Decimal
 
-import common
+import asking
 import httpx
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -23,20 +23,20 @@ TABLES = {
     "deals": made(
         "deals",
         ("account_id", "updated_at"),
-        integers=(sa.BigInteger(), common.DEAL_INTEGERS),
-        numbers=(sa.Numeric(), common.DEAL_NUMBERS),
-        texts=(sa.Text(), common.DEAL_TEXTS),
-        objects=(JSONB(none_as_null=True), common.DEAL_OBJECTS),
-        times=(sa.DateTime(timezone=True), common.TIMES),
+        integers=(sa.BigInteger(), asking.DEAL_INTEGERS),
+        numbers=(sa.Numeric(), asking.DEAL_NUMBERS),
+        texts=(sa.Text(), asking.DEAL_TEXTS),
+        objects=(JSONB(none_as_null=True), asking.DEAL_OBJECTS),
+        times=(sa.DateTime(timezone=True), asking.TIMES),
     ),
     "accounts": made(
         "accounts",
         (),
-        integers=(sa.BigInteger(), common.ACCOUNT_INTEGERS),
-        numbers=(sa.Numeric(), common.ACCOUNT_NUMBERS),
-        texts=(sa.Text(), common.ACCOUNT_TEXTS),
-        flags=(sa.Boolean(), common.ACCOUNT_FLAGS),
-        objects=(JSONB(none_as_null=True), common.ACCOUNT_OBJECTS),
+        integers=(sa.BigInteger(), asking.ACCOUNT_INTEGERS),
+        numbers=(sa.Numeric(), asking.ACCOUNT_NUMBERS),
+        texts=(sa.Text(), asking.ACCOUNT_TEXTS),
+        flags=(sa.Boolean(), asking.ACCOUNT_FLAGS),
+        objects=(JSONB(none_as_null=True), asking.ACCOUNT_OBJECTS),
     ),
 }
 
@@ -53,18 +53,18 @@ def pages(call, client):
     number = 0
     while True:
         number += 1
-        asked = {"page": number, "limit": common.PAGE, **sorting}
-        answer = client.get(call.platform + common.PATHS[call.resource], params=asked).raise_for_status()
+        asked = {"page": number, "limit": asking.PAGE, **sorting}
+        answer = client.get(call.platform + asking.PATHS[call.resource], params=asked).raise_for_status()
         data = json.loads(answer.content, parse_float=Decimal)["data"]
         rows = data["records"] if isinstance(data, dict) else []
         if rows:
             yield rows
-        if len(rows) < common.PAGE:
+        if len(rows) < asking.PAGE:
             return
 
 
 def main():
-    call = common.called()
+    call = asking.called()
     table = TABLES[call.resource]
     mark = call.state / "newest"
     known = mark.read_text() if call.resource == "deals" and mark.exists() else ""
@@ -73,7 +73,7 @@ def main():
         connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS peer"))
         metadata.create_all(connection)
     newest = None
-    with httpx.Client(headers={"Authorization": f"Bearer {common.log_in(call.platform)}"}) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {asking.log_in(call.platform)}"}) as client:
         for rows in pages(call, client):
             newest = newest or rows[0].get("updated_at")
             with engine.begin() as connection:

@@ -4,7 +4,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-import common
+import asking
 import dlt
 import orjson
 import pyarrow as pa
@@ -15,16 +15,16 @@ TOGETHER = 10  # pages in one Arrow table
 
 INTEGER, NUMBER, TEXT, TIME = pa.int64(), pa.float64(), pa.string(), pa.timestamp("us", tz="UTC")
 DEALS = {
-    **dict.fromkeys(common.DEAL_INTEGERS, INTEGER),
-    **dict.fromkeys(common.DEAL_NUMBERS, NUMBER),
-    **dict.fromkeys((*common.DEAL_TEXTS, *common.DEAL_OBJECTS), TEXT),
-    **dict.fromkeys(common.TIMES, TIME),
+    **dict.fromkeys(asking.DEAL_INTEGERS, INTEGER),
+    **dict.fromkeys(asking.DEAL_NUMBERS, NUMBER),
+    **dict.fromkeys((*asking.DEAL_TEXTS, *asking.DEAL_OBJECTS), TEXT),
+    **dict.fromkeys(asking.TIMES, TIME),
 }
 ACCOUNTS = {
-    **dict.fromkeys(common.ACCOUNT_INTEGERS, INTEGER),
-    **dict.fromkeys(common.ACCOUNT_NUMBERS, NUMBER),
-    **dict.fromkeys((*common.ACCOUNT_TEXTS, *common.ACCOUNT_OBJECTS), TEXT),
-    **dict.fromkeys(common.ACCOUNT_FLAGS, pa.bool_()),
+    **dict.fromkeys(asking.ACCOUNT_INTEGERS, INTEGER),
+    **dict.fromkeys(asking.ACCOUNT_NUMBERS, NUMBER),
+    **dict.fromkeys((*asking.ACCOUNT_TEXTS, *asking.ACCOUNT_OBJECTS), TEXT),
+    **dict.fromkeys(asking.ACCOUNT_FLAGS, pa.bool_()),
 }
 
 
@@ -47,12 +47,12 @@ def table(rows, columns):
 def pages(call):
     """Lists of rows, in the order of the pages, four requests under way at once."""
     session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {common.log_in(call.platform)}"
+    session.headers["Authorization"] = f"Bearer {asking.log_in(call.platform)}"
     sorting = {"sort_by": "updated_at", "dir": "DESC"} if call.resource == "deals" else {"sort_by": "id"}
 
     def fetch(number):
-        asked = {"page": number, "limit": common.PAGE, **sorting}
-        answer = session.get(call.platform + common.PATHS[call.resource], params=asked)
+        asked = {"page": number, "limit": asking.PAGE, **sorting}
+        answer = session.get(call.platform + asking.PATHS[call.resource], params=asked)
         answer.raise_for_status()
         data = orjson.loads(answer.content)["data"]
         return data["records"] if isinstance(data, dict) else []
@@ -63,7 +63,7 @@ def pages(call):
         while rows := flights.popleft().result():
             flights.append(pool.submit(fetch, next(numbers)))
             yield rows
-            if len(rows) < common.PAGE:
+            if len(rows) < asking.PAGE:
                 return
 
 
@@ -98,7 +98,7 @@ def resource(call):
 
 
 def main():
-    call = common.called()
+    call = asking.called()
     pipeline = dlt.pipeline(
         f"peer_{call.resource}",
         pipelines_dir=str(call.state),

@@ -3,7 +3,7 @@
 The settings of the tuned way that come from the environment stand in `contenders.py`.
 """
 
-import common
+import asking
 import dlt
 import orjson
 from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator
@@ -18,20 +18,20 @@ def faster(response, *_args, **_kwargs):
 
 def doubles(resource):
     """Without a hint a column whose first number is 0 becomes a bigint, with a second column for the rest."""
-    names = common.DEAL_NUMBERS if resource == "deals" else common.ACCOUNT_NUMBERS
+    names = asking.DEAL_NUMBERS if resource == "deals" else asking.ACCOUNT_NUMBERS
     return {name: {"data_type": "double", "nullable": True} for name in names}
 
 
 def described(resource, *, tuned):
     sorting = {"sort_by": "updated_at", "dir": "DESC"} if tuned and resource == "deals" else {"sort_by": "id"}
     endpoint = {
-        "path": common.PATHS[resource],
-        "params": {"limit": common.PAGE, **sorting},
+        "path": asking.PATHS[resource],
+        "params": {"limit": asking.PAGE, **sorting},
         "data_selector": "data.records",
         "paginator": PageNumberPaginator(base_page=1, page_param="page", total_path=None),
     }
     if resource == "deals":
-        endpoint["incremental"] = {"cursor_path": "updated_at", "initial_value": common.BEGINNING}
+        endpoint["incremental"] = {"cursor_path": "updated_at", "initial_value": asking.BEGINNING}
         if tuned:
             endpoint["incremental"]["row_order"] = "desc"
     whole = {"name": resource, "primary_key": "id", "write_disposition": "merge", "endpoint": endpoint}
@@ -43,9 +43,9 @@ def described(resource, *, tuned):
 
 
 def main():
-    call = common.called()
+    call = asking.called()
     tuned = call.way == "tuned"
-    client = {"base_url": call.platform, "auth": {"type": "bearer", "token": common.log_in(call.platform)}}
+    client = {"base_url": call.platform, "auth": {"type": "bearer", "token": asking.log_in(call.platform)}}
     source = rest_api_source({"client": client, "resources": [described(call.resource, tuned=tuned)]})
     pipeline = dlt.pipeline(
         f"peer_{call.resource}",

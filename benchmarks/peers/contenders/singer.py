@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import common
+import asking
 
 TARGET = {
     "default_target_schema": "peer",
@@ -20,10 +20,10 @@ TARGET = {
 
 
 def main():
-    call = common.called()
+    call = asking.called()
     here, state = Path(__file__).parent, call.state / f"{call.resource}-state.json"
     tap_config, target_config = call.state / "tap.json", call.state / "target.json"
-    asked = {"platform": call.platform, "token": common.log_in(call.platform), "resource": call.resource}
+    asked = {"platform": call.platform, "token": asking.log_in(call.platform), "resource": call.resource}
     tap_config.write_text(json.dumps(asked))
     address = call.database.replace("postgresql://", "postgresql+psycopg://")
     target_config.write_text(json.dumps({"sqlalchemy_url": address, **TARGET}))

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-import common
+import asking
 import msgspec
 from singer_sdk import RESTStream, Tap
 from singer_sdk import typing as th
@@ -11,12 +11,12 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter, decoder
 from singer_sdk.pagination import PageNumberPaginator
 
 
-class Page(msgspec.Struct):
-    data: msgspec.Raw
-
-
 class Records(msgspec.Struct):
     records: msgspec.Raw
+
+
+class Page(msgspec.Struct):
+    data: Records | str  # a word where there are no rows
 
 
 class NumberedPages(PageNumberPaginator):
@@ -39,18 +39,18 @@ class Listing(RESTStream):
 
     @property
     def path(self):
-        return self.config["platform"] + common.PATHS[self.name]
+        return self.config["platform"] + asking.PATHS[self.name]
 
     def get_new_paginator(self):
         return NumberedPages(1)
 
     def get_url_params(self, _context, next_page_token):
-        return {"page": next_page_token, "limit": common.PAGE, **self.sorting}
+        return {"page": next_page_token, "limit": asking.PAGE, **self.sorting}
 
     def parse_response(self, response):
         data = msgspec.json.decode(response.content, type=Page).data
-        rows = decoder.decode(msgspec.json.decode(data, type=Records).records) if bytes(data[:1]) == b"{" else []
-        response.more = len(rows) == common.PAGE and not self.reached(rows[-1])
+        rows = [] if isinstance(data, str) else decoder.decode(data.records)
+        response.more = len(rows) == asking.PAGE and not self.reached(rows[-1])
         yield from rows
 
     def reached(self, _last):
@@ -64,10 +64,10 @@ class Deals(Listing):
     sorting: ClassVar = {"sort_by": "updated_at", "dir": "DESC"}
     is_sorted = False
     schema = properties(
-        integers=(th.IntegerType, common.DEAL_INTEGERS),
-        numbers=(th.NumberType, common.DEAL_NUMBERS),
-        texts=(th.StringType, (*common.DEAL_TEXTS, *common.DEAL_OBJECTS)),
-        times=(th.DateTimeType, common.TIMES),
+        integers=(th.IntegerType, asking.DEAL_INTEGERS),
+        numbers=(th.NumberType, asking.DEAL_NUMBERS),
+        texts=(th.StringType, (*asking.DEAL_TEXTS, *asking.DEAL_OBJECTS)),
+        times=(th.DateTimeType, asking.TIMES),
     )
 
     def reached(self, last):
@@ -78,11 +78,11 @@ class Deals(Listing):
 class Accounts(Listing):
     name = "accounts"
     schema = properties(
-        integers=(th.IntegerType, common.ACCOUNT_INTEGERS),
-        numbers=(th.NumberType, common.ACCOUNT_NUMBERS),
-        texts=(th.StringType, common.ACCOUNT_TEXTS),
-        flags=(th.BooleanType, common.ACCOUNT_FLAGS),
-        objects=(th.ObjectType(), common.ACCOUNT_OBJECTS),
+        integers=(th.IntegerType, asking.ACCOUNT_INTEGERS),
+        numbers=(th.NumberType, asking.ACCOUNT_NUMBERS),
+        texts=(th.StringType, asking.ACCOUNT_TEXTS),
+        flags=(th.BooleanType, asking.ACCOUNT_FLAGS),
+        objects=(th.ObjectType(), asking.ACCOUNT_OBJECTS),
     )
 
 
