@@ -246,6 +246,7 @@ async def test_what_was_sent_before_any_deal_was_mirrored_is_not_looked_for_in_a
     replica = await it.unknown()
     it.owner.rows("UPDATE counterfoil.intents SET fence = '{\"deal\": 0}' WHERE reference = 'm'")
     it.owner.rows("UPDATE mirror.deals SET id = id + 10000")
+    it.owner.rows("UPDATE counterfoil.cursors SET state = state || '{\"seen\": 10000}' WHERE resource = 'deals'")
     it.sandbox.requests.clear()
     await it.look(replica)
     assert it.state("m") == "unknown"
