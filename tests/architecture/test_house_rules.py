@@ -44,6 +44,7 @@ TYPES = {
     "platforms/rows.py": "asks whether a token is a number; the value is thrown away, the token is kept",
     "pull/puller.py": "seconds and shares",
     "pull/run.py": "seconds and shares",
+    "pull/spans.py": "shares",
     "push/attempt.py": "seconds",
     "push/pusher.py": "seconds",
     "push/resolve.py": "seconds",
