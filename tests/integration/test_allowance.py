@@ -168,7 +168,8 @@ async def test_a_refusal_says_what_to_look_at(engine):
     allowance = HourlyAllowance(engine, "ct", 1)
     await taken(allowance, 1)
     with pytest.raises(
-        PausedError, match=r"platform ct is sent nothing but reads for .* the hour's 1 other requests are used up .*writes_per_hour"
+        PausedError,
+        match=r"platform ct is sent nothing but reads for .* the hour's 1 other requests are used up .*writes_per_hour",
     ):
         await allowance.take(Priority.MONEY)
 

@@ -131,7 +131,9 @@ def _believed(finding: Finding, held: Held, *, settled: bool) -> Finding:
     """What names no record was concluded from a balance: a deal that is listed late may still be what moved it."""
     if settled or not isinstance(finding, Found) or finding.record_id is not None or held.kind not in _MOVED_BY_DEALS:
         return finding
-    return Unclear("the balance moved as if it had been done; a deal may still be listed that explains it", finding.facts)
+    return Unclear(
+        "the balance moved as if it had been done; a deal may still be listed that explains it", finding.facts
+    )
 
 
 def _evidence(finding: Finding, reason: str) -> Mapping[str, object]:

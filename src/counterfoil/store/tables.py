@@ -288,7 +288,9 @@ UNEXPLAINED = _own(
         nullable=False,
         comment="Account currency; by how much it moved more than is known; never null",
     ),
-    sa.Column("noticed_at", _TIME, nullable=False, server_default=sa.func.clock_timestamp(), comment="When; never null"),
+    sa.Column(
+        "noticed_at", _TIME, nullable=False, server_default=sa.func.clock_timestamp(), comment="When; never null"
+    ),
     comment="Money that nothing explains yet; when fresh readings agree it becomes an inferred transaction",
 )
 
