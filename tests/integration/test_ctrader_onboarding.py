@@ -1,6 +1,5 @@
 """A registrant of a cTrader platform: user, account, link, money, in that order and once each."""
 
-import pytest
 import pytest_asyncio
 
 from counterfoil.platforms.ctrader.session import md5
