@@ -138,16 +138,19 @@ async def test_what_a_killed_daemon_had_sent_is_found_by_the_next_and_not_sent_a
 
 
 async def test_two_daemons_share_the_work_and_do_nothing_twice(file, sandbox, crm):
+    # A daemon has twice as many attempts under way as the platform takes at once: four, so that slow calls leave four accounts over.
+    file.write_text(file.read_text().replace("concurrent: 8", "concurrent: 2"))
     async with counterfoil("run", "-c", file) as one, counterfoil("run", "-c", file) as other:
         await asyncio.gather(ready(one), ready(other))
-        accounts = [await crm.opened(f"p{number}") for number in range(4)]
-        for number in range(60):
-            crm.rows("SELECT crm.deposit(%s, %s, 1)", f"d{number}", accounts[number % 4])
-        for number in range(60):
+        accounts = [await crm.opened(f"p{number}") for number in range(8)]
+        sandbox.faults.set({"kind": "delay", "path": "/money$", "seconds": 0.2})
+        for number in range(32):
+            crm.rows("SELECT crm.deposit(%s, %s, 1)", f"d{number}", accounts[number % 8])
+        for number in range(32):
             await crm.until(f"d{number}", "confirmed")
-        assert [booked(sandbox, f"d{number}") for number in range(60)] == [1] * 60
+        assert [booked(sandbox, f"d{number}") for number in range(32)] == [1] * 32
         shares = [len(daemon.named("intent.confirmed", kind="deposit")) for daemon in (one, other)]
-        assert sum(shares) <= 64  # four first deposits among them; no line comes twice
+        assert sum(shares) <= 40  # eight first deposits among them; no line comes twice
         assert min(shares) > 0
 
 

@@ -11,13 +11,11 @@ from counterfoil.pull.puller import CTRADER, Puller
 from counterfoil.sandbox import ctrader_market
 from support import ctrader_truth
 from support.ctrading import CTraderPull, pull_bench
-from support.pulling import one_pass
+from support.pulling import marks, one_pass
 
 DAY = 86_400 * 1_000 * ctrader_market.MILLISECOND
 READ = tuple(name for name in CTRADER if name not in ("sweep", "transactions"))
 CLOSED = "/closedPositions"
-# Where every row lies and who wrote or locked it last: all of it stays as it is where nothing is written, and no log of it.
-WRITTEN = "SELECT md5(string_agg(concat(ctid, xmin, xmax), ' ' ORDER BY ctid)) AS marks FROM mirror.{}"
 
 
 class Bench:
@@ -35,7 +33,7 @@ class Bench:
 
     def written(self) -> list[str]:
         """What changes when any row of the mirror is written or only locked."""
-        return [self._pull.rows(WRITTEN.format(table))[0].marks for table in ctrader_truth.TABLES_OF_CTRADER]
+        return marks(self._pull.url, ctrader_truth.TABLES_OF_CTRADER)
 
 
 @asynccontextmanager
