@@ -21,6 +21,7 @@ from counterfoil.platforms.omtrader.transfers import MoneyForm, Movement
 from counterfoil.platforms.writing import Writer
 from counterfoil.pull.puller import CTRADER, OMTRADER, Puller
 from counterfoil.pull.run import Pace
+from counterfoil.pull.streamed import Streamer
 from counterfoil.push.attempt import Attempts
 from counterfoil.push.pusher import Pusher
 from counterfoil.push.resolve import Looks, Patience
@@ -79,6 +80,8 @@ class Platform:
     puller: Puller
     pusher: Pusher | None
     """None: this platform is only mirrored."""
+    streamer: Streamer | None = None
+    """None: this platform is only polled."""
 
     async def close(self) -> None:
         """Close its connections."""
@@ -89,6 +92,7 @@ def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
     """A platform as configured; nothing is sent yet."""
     own = settings.platforms[name]
     client: Client
+    streamer: Streamer | None = None
     if isinstance(own, CTraderSettings):
         client, plan, page_size = _ctrader(engine, name, settings, own), CTRADER, 1
         writer: Writer = CTraderWriter(client, House(own.broker_name, own.environment_name))
@@ -102,9 +106,13 @@ def platform(engine: AsyncEngine, name: str, settings: Settings) -> Platform:
         pace=Pace(page_size=page_size, ahead=min(own.rate_limit.concurrent, MOST_AHEAD)),
         intervals=own.pull,
         plan=plan,
+        streams=isinstance(own, OMTraderSettings) and own.stream,
     )
+    if isinstance(own, OMTraderSettings) and isinstance(client, OMTrader) and own.stream_address is not None:
+        source = client.stream(own.stream_address)
+        streamer = Streamer(runs=Runs(engine), platform=name, source=source, has_read=puller.has_read)
     pusher = _pusher(engine, name, settings, writer) if settings.pushes(name) else None
-    return Platform(name, own, client, puller, pusher)
+    return Platform(name, own, client, puller, pusher, streamer)
 
 
 def _omtrader(engine: AsyncEngine, name: str, settings: Settings, own: OMTraderSettings) -> OMTrader:

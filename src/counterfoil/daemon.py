@@ -15,6 +15,7 @@ from counterfoil.pushing import Pushing
 from counterfoil.scheduling import Schedule
 from counterfoil.settings import Settings, changed_keys
 from counterfoil.store import Unreachable, brief, budget, engine, is_contention, migrations
+from counterfoil.streaming import Streaming
 
 # SIGTERM must end us within 30 s: most of that time belongs to the runs.
 GRACE = 20.0
@@ -53,6 +54,7 @@ class Daemon:
         self._engine = engine.create(url)
         self._schedule = Schedule(self._database_lost)
         self._pushing = Pushing(self._engine, url, self._database_lost)
+        self._streaming = Streaming(self._schedule.catch_up, self._database_lost)
         self._platforms: dict[str, Platform] = {}
         self._stop = asyncio.Event()
         self._signal = ""
@@ -97,7 +99,9 @@ class Daemon:
         if self._waiting_for_database is not None:
             self._waiting_for_database.cancel()
         # Money first: an attempt under way gets its answer and its result, pulls resume anywhere.
-        pushed, pulled = await asyncio.gather(self._pushing.stop(GRACE), self._schedule.stop(GRACE))
+        pushed, pulled, _ = await asyncio.gather(
+            self._pushing.stop(GRACE), self._schedule.stop(GRACE), self._streaming.stop()
+        )
         clean = pushed and pulled
         for platform in self._platforms.values():
             await platform.close()
@@ -180,6 +184,7 @@ class Daemon:
         self._platforms[name] = assembly.platform(self._engine, name, self._settings)
         self._schedule.add(self._platforms[name])
         self._pushing.add(self._platforms[name])
+        self._streaming.add(self._platforms[name])
 
     async def _reread_settings(self) -> None:
         """SIGHUP: an invalid file changes nothing; a platform whose settings changed starts anew, the others go on."""
@@ -212,6 +217,7 @@ class Daemon:
     async def _replace(self, name: str) -> None:
         if name in self._platforms:
             platform = self._platforms.pop(name)
+            await self._streaming.remove(name)
             await self._pushing.remove(name, GRACE / 2)
             await self._schedule.remove(platform)
             await platform.close()

@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import combinations
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
 
@@ -204,6 +205,10 @@ def _account_defaults(value: object) -> Mapping[str, int | str]:
     return MappingProxyType(AccountDefaults.model_validate(value).model_dump(exclude_unset=True))
 
 
+STREAM_NEEDS = ("groups", "positions", "orders", "deals")
+"""What must be polled where there is a stream: the groups to listen to, and the judges of what it brings."""
+
+
 class OMTraderSettings(PlatformSettings):
     """One OMTrader server, read and written through its Manager API."""
 
@@ -235,5 +240,25 @@ class OMTraderSettings(PlatformSettings):
     `merge`: the record is read, changed and sent with everything that can be written, and `crm.update_account` is refused.
     `partial`: the broker confirmed that a PUT keeps what it does not name, and only changed fields are sent.
     """
-    stream: values.OnlyPolls = False
-    """WebSocket events on top of polling; this version only polls."""
+    stream: bool = False
+    """WebSocket events on top of polling: positions, orders and deals are mirrored within a second."""
+    stream_url: Annotated[values.StreamUrl | None, values.GIVEN] = None
+    """`wss://host[:port]` where the WebSocket is at another host; left out: that of `base_url`."""
+
+    @model_validator(mode="after")
+    def _stream_is_judged(self) -> Self:
+        missing = [name for name in STREAM_NEEDS if name not in self.pull]
+        if self.stream and missing:
+            text = f"stream: true needs pull.{missing[0]}, which brings what the stream misses; give it an interval"
+            raise values.stated(text, "stream")
+        if self.stream_url is not None and not self.stream:
+            raise values.stated("does nothing without stream: true; remove it, or write stream: true", "stream_url")
+        return self
+
+    @property
+    def stream_address(self) -> str | None:
+        """Where the WebSocket is, ws:// or wss:// and the host; None where there is no stream."""
+        if not self.stream or self.stream_url is not None:
+            return self.stream_url
+        parts = urlsplit(self.base_url)
+        return f"{'ws' if parts.scheme == 'http' else 'wss'}://{parts.netloc}"

@@ -7,12 +7,14 @@ run that takes longer than its interval is not doubled.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from counterfoil.assembly import Platform
 from counterfoil.domain.errors import CounterfoilError
 from counterfoil.observe import events
+from counterfoil.pull.pacing import STREAMED
 from counterfoil.pull.puller import Result, Wish
 from counterfoil.store import Unreachable
 
@@ -32,6 +34,7 @@ RETRY_FIRST = 5.0
 FIRST_SWEEP = timedelta(minutes=30)
 
 DatabaseLost = Callable[[BaseException], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Schedule:
@@ -40,7 +43,7 @@ class Schedule:
     def __init__(self, on_database_lost: DatabaseLost) -> None:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._on_database_lost = on_database_lost
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._tasks: dict[asyncio.Task[Any], str] = {}
         self._scheduler.start(paused=True)
 
     def resume(self) -> None:
@@ -112,22 +115,48 @@ class Schedule:
 
     async def _tick(self, platform: Platform, resource: str) -> None:
         """One beat for one resource. Its task is ours, so that we can end it."""
-        not_within = platform.settings.pull[resource] * EARLY
-        task = self._spawn(self._until_done(platform, resource, not_within), platform)
+        task = self._spawn(self._due(platform, resource), platform)
         await asyncio.wait([task])
+
+    async def catch_up(self, platform: Platform) -> bool:
+        """Poll what an event stream brings, now, after a run that is under way; whether all of it is done.
+
+        Ended with the platform, like every run.
+        """
+        tasks = [self._spawn(self._caught_up(platform, resource), platform) for resource in STREAMED]
+        done, _ = await asyncio.wait(tasks)
+        return all(not task.cancelled() and task.result() for task in done)
+
+    async def _caught_up(self, platform: Platform, resource: str) -> bool:
+        result = Result.MORE
+        while result is Result.MORE:
+            result = await self._wished(platform, resource, Wish(wait=True))
+        return result is Result.DONE
+
+    async def _due(self, platform: Platform, resource: str) -> None:
+        """The run of one beat, unless one began within the interval that is wanted now."""
+        try:
+            every = await platform.puller.interval(resource)
+        except Unreachable as error:
+            await self._on_database_lost(error)
+            return
+        await self._until_done(platform, resource, every * EARLY)
 
     async def _until_done(self, platform: Platform, resource: str, not_within: timedelta) -> None:
         while await self._run(platform, resource, not_within) is Result.MORE:
             not_within = timedelta(0)
 
     async def _run(self, platform: Platform, resource: str, not_within: timedelta) -> Result:
+        return await self._wished(platform, resource, Wish(not_within=not_within))
+
+    async def _wished(self, platform: Platform, resource: str, wish: Wish) -> Result:
         try:
-            return await platform.puller.run(resource, Wish(not_within=not_within))
+            return await platform.puller.run(resource, wish)
         except Unreachable as error:
             await self._on_database_lost(error)
             return Result.FAILED
 
-    def _spawn(self, work: Coroutine[None, None, None], platform: Platform) -> "asyncio.Task[None]":
+    def _spawn(self, work: Coroutine[None, None, T], platform: Platform) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self._tasks[task] = platform.name
         task.add_done_callback(self._tasks.pop)
@@ -138,7 +167,7 @@ def _after(platform: Platform) -> Mapping[str, str]:
     return AFTER[platform.settings.kind]
 
 
-async def _end(tasks: list["asyncio.Task[None]"], grace: float = 10.0) -> bool:
+async def _end(tasks: list["asyncio.Task[Any]"], grace: float = 10.0) -> bool:
     for task in tasks:
         task.cancel()
     late = (await asyncio.wait(tasks, timeout=grace))[1] if tasks else set()

@@ -150,19 +150,31 @@ def _database_url(value: str) -> str:
 
 def _base_url(value: str) -> str:
     """`scheme://host[:port]` of a platform, without a slash at its end."""
+    return _server(value, plain="http", secret="password")  # noqa: S106 - a word
+
+
+def _stream_url(value: str) -> str:
+    """The same of a WebSocket, its scheme in small letters."""
+    server = _server(value, plain="ws", secret="access token")  # noqa: S106 - two words
+    return f"{urlsplit(server).scheme}://{urlsplit(server).netloc}"
+
+
+def _server(value: str, *, plain: str, secret: str) -> str:
+    """`plain`: the scheme without encryption, whose name with an s is the one with; `secret`: what travels."""
+    example = f"{plain}s://host or {plain}s://host:port"
     try:
         parts = urlsplit(value)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise stated("is not a URL; write https://host or https://host:port") from None
-    if parts.scheme not in {"http", "https"} or not _is_host(host) or re.search(r"[\s\\]", value) or port == 0:
-        raise stated("is not a URL; write https://host or https://host:port")
+        raise stated(f"is not a URL; write {example}") from None
+    if parts.scheme not in {plain, f"{plain}s"} or not _is_host(host) or re.search(r"[\s\\]", value) or port == 0:
+        raise stated(f"is not a URL; write {example}")
     if "@" in parts.netloc:
         raise stated("may hold no credentials; they have keys of their own")
     if parts.path not in {"", "/"} or "?" in value or "#" in value:
-        raise stated("may hold no path and no query; write https://host or https://host:port")
-    if parts.scheme == "http" and not _is_near(host):
-        raise stated("would send the password in clear text across a network; write https://")
+        raise stated(f"may hold no path and no query; write {example}")
+    if parts.scheme == plain and not _is_near(host):
+        raise stated(f"would send the {secret} in clear text across a network; write {plain}s://")
     return value.rstrip("/")
 
 
@@ -200,12 +212,6 @@ def _readable(value: Path) -> Path:
         value.open("rb").close()
     except (OSError, ValueError):
         raise wrong("is not a file that can be read") from None
-    return value
-
-
-def _only_polls(value: bool) -> bool:  # noqa: FBT001 - the signature is pydantic's
-    if value:
-        raise wrong("is not possible: this version only polls; write false")
     return value
 
 
@@ -303,9 +309,9 @@ ClientFields = Annotated[
 ]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+StreamUrl = Annotated[str, AfterValidator(_stream_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
-OnlyPolls = Annotated[bool, AfterValidator(_only_polls), Field(json_schema_extra={"const": False})]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]

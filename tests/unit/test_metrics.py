@@ -152,3 +152,20 @@ def test_a_destructor_that_says_something_in_the_middle_of_counting_does_not_han
     metrics.observe("daemon.ready", {})
     counted = value(metrics, "counterfoil_events_total", event="library.logged", platform="", resource="")
     assert counted == 1
+
+
+def test_a_stream_is_open_until_it_is_closed():
+    metrics = Metrics()
+    metrics.observe("stream.connected", {"platform": "live", "resource": "stream", "groups": 3})
+    assert value(metrics, "counterfoil_stream_connected", platform="live") == 1
+    metrics.observe("stream.closed", {"platform": "live", "resource": "stream", "seconds": 5.0})
+    assert value(metrics, "counterfoil_stream_connected", platform="live") == 0
+
+
+def test_what_a_stream_brings_is_counted_and_timed():
+    metrics = Metrics()
+    for lag in (0.125, 0.25):
+        metrics.observe("stream.written", {"platform": "live", "events": 7, "inserted": 1, "changed": 0, "lag": lag})
+    assert value(metrics, "counterfoil_stream_events_total", platform="live") == 14
+    assert value(metrics, "counterfoil_stream_lag_seconds_sum", platform="live") == 0.375
+    assert value(metrics, "counterfoil_stream_lag_seconds_count", platform="live") == 2

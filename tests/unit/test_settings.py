@@ -64,6 +64,23 @@ def test_a_short_file_gets_the_documented_defaults(load):
     assert platform.page_size == 500
     assert platform.ca_file is None
     assert platform.stream is False
+    assert platform.stream_address is None
+
+
+@pytest.mark.parametrize(
+    ("base", "further", "address"),
+    [
+        ("https://api.broker.example", "", "wss://api.broker.example"),
+        ("https://api.broker.example:8443/", "", "wss://api.broker.example:8443"),
+        ("http://127.0.0.1:8080", "", "ws://127.0.0.1:8080"),
+        ("https://api.broker.example", "stream_url: WSS://ws.broker.example/", "wss://ws.broker.example"),
+        ("https://api.broker.example", "stream_url: ws://sandbox:8080", "ws://sandbox:8080"),
+    ],
+)
+def test_a_stream_is_at_the_host_of_the_platform_unless_it_is_said_to_be_elsewhere(load, base, further, address):
+    text = VALID.replace("https://api.broker.example", base)
+    platform = load(f"{text}    stream: true\n    {further}\n").platforms["live"]
+    assert platform.stream_address == address
 
 
 def test_every_resource_has_a_default_interval(load):

@@ -181,7 +181,7 @@ def test_both_kinds_live_in_one_file_and_everybody_may_go_to_either(load):
     }
     assert (loaded.crm.platform_choice, loaded.crm.owned_fields) == ("ct-live", ("email",))
     assert set(OMTraderSettings.model_fields) - set(CTraderSettings.model_fields) == {
-        *("username", "deals_path", "page_size", "money", "put", "stream"),
+        *("username", "deals_path", "page_size", "money", "put", "stream", "stream_url"),
     }
 
 

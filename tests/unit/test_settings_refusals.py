@@ -122,7 +122,22 @@ def test_a_file_without_permission_says_what_to_do(tmp_path, monkeypatch):
 PLATFORM = [  # a line below `live:`, and what is said about it; the line is line 10 of the file
     ("passwrod: x", "platforms.live.passwrod: unknown key; did you mean password?"),
     ("pasword_file: x", "platforms.live.pasword_file: unknown key; did you mean password_file?"),
-    ("stream_url: wss://x", "platforms.live.stream_url: unknown key; "),
+    ("stream_urls: wss://x", "platforms.live.stream_urls: unknown key; did you mean stream_url?"),
+    (
+        "stream_url: wss://x",
+        "platforms.live.stream_url: does nothing without stream: true; remove it, or write stream: true",
+    ),
+    ("stream_url:", "platforms.live.stream_url: has no value; give one, or remove the line"),
+    ("stream_url: https://x.example", "stream_url: is not a URL; write wss://host or wss://host:port"),
+    (
+        "stream_url: wss://x.example/ws/v1",
+        "stream_url: may hold no path and no query; write wss://host or wss://host:port",
+    ),
+    ("stream_url: wss://u:p@x.example", "stream_url: may hold no credentials; they have keys of their own"),
+    (
+        "stream_url: ws://x.example",
+        "stream_url: would send the access token in clear text across a network; write wss://",
+    ),
     ("'password:hunter2':", "platforms.live.…: unknown key; "),
     ("<<: {page_size: 1}", "platforms.live.<<: unknown key; "),
     ("pull: {deal: {every: 1s}}", "platforms.live.pull.deal: unknown key; did you mean deals?"),
@@ -164,7 +179,7 @@ PLATFORM = [  # a line below `live:`, and what is said about it; the line is lin
     (f"ca_file: /{'x' * 300}", 'x…" is not a file that can be read'),
     ("ca_file: 7", 'platforms.live.ca_file: "7" is not the path of a file'),
     ("push: maybe", 'platforms.live.push: "maybe" is not true or false'),
-    ("stream: true", 'platforms.live.stream: "true" is not possible: this version only polls; write false'),
+    ("stream: perhaps", 'platforms.live.stream: "perhaps" is not true or false'),
     ("password_file: /x", "platforms.live.password_file: contradicts password; keep one of the two"),
 ]
 
@@ -175,6 +190,16 @@ def test_a_wrong_line_of_a_platform_is_refused_with_place_key_and_remedy(refused
 
     assert message.startswith("counterfoil.yaml line 10: platforms.live.")
     assert why in message
+
+
+@pytest.mark.parametrize("resource", ["groups", "positions", "orders", "deals"])
+def test_a_stream_without_the_polls_that_judge_it_is_refused(refused, resource):
+    message = refused(f"{VALID}    stream: true\n    pull: {{{resource}: off}}\n")
+
+    assert message == (
+        f"counterfoil.yaml line 10: platforms.live.stream: stream: true needs pull.{resource}, "
+        "which brings what the stream misses; give it an interval"
+    )
 
 
 CHANGED = [  # what to replace in the valid file, by what, and what is said

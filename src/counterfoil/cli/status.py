@@ -14,10 +14,13 @@ from rich.table import Table
 from counterfoil import assembly, settings
 from counterfoil.cli import status_text
 from counterfoil.cli.options import DONE, NEEDS_A_PERSON, config_option
+from counterfoil.platform_settings import OMTraderSettings
+from counterfoil.pull.pacing import STREAMED, slowed
 from counterfoil.settings import Settings
 from counterfoil.store import desk, engine, migrations, report
 from counterfoil.store.desk import Desk
 from counterfoil.store.report import Report, Resource
+from counterfoil.store.streams import BELIEVED, STREAM
 
 # A resource is late when it is this many intervals old: one miss is noise.
 LATE = 3
@@ -111,8 +114,15 @@ def _age(age: timedelta | None) -> str:
 def _state(row: Resource, loaded: Settings) -> str:
     own = loaded.platforms.get(row.platform)
     every = own.pull.get(row.resource) if own else None
+    streams = isinstance(own, OMTraderSettings) and own.stream
     if row.reason:
         return f"failing: {row.reason}"
+    if streams and row.resource == STREAM:
+        relied = row.age is not None and row.age <= BELIEVED
+        return "relied on" if relied else "not relied on"
+    if streams and every is not None and row.resource in STREAMED:
+        # As old as that is in order while the stream is relied on.
+        every = slowed(every)
     if every is None:
         return "not pulled by these settings"
     return "late" if row.age is not None and row.age > every * LATE else "fresh"

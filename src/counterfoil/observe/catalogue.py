@@ -286,6 +286,52 @@ OPERATION_RECORD_TAKEN = event(
     record_id="the platform's id of both",
 )
 
+# --- stream ---------------------------------------------------------------------------------------------------------
+
+STREAM_CONNECTED = event(
+    "stream.connected",
+    "info",
+    "The platform's event stream is open; polls go on as before until it has caught up and brought something.",
+    groups="groups that it was subscribed to",
+)
+STREAM_CAUGHT_UP = event(
+    "stream.caught_up",
+    "info",
+    "Everything that the stream may have missed was polled; once it has brought an event, polls slow down.",
+    seconds="seconds since it was opened",
+)
+STREAM_WRITTEN = event(
+    "stream.written",
+    "debug",
+    "A batch of events is in the mirror.",
+    events="events heard since the batch before, doubled and outdated ones too",
+    inserted="rows that are new in the mirror",
+    changed="rows that were different in the mirror",
+    quarantined="records that could not be read",
+    lag="seconds from when the oldest of them was heard until all were committed",
+)
+STREAM_ENDED = event(
+    "stream.ended",
+    "warning",
+    "The stream is over; polls go on at their usual rate and bring what it misses, and it is opened again by itself.",
+    "None when it is rare. When it recurs, ask the platform's operator, or set `stream: false`: nothing is lost by that.",
+    reason=REASON,
+    retry_in=RETRY,
+)
+STREAM_CLOSED = event(
+    "stream.closed", "debug", "The stream was closed, for whatever reason.", seconds="seconds that it was open"
+)
+STREAM_RENEWED = event(
+    "stream.renewed", "info", "The session was renewed; the stream is opened again with the new one."
+)
+STREAM_GARBLED = event(
+    "stream.garbled",
+    "warning",
+    "The stream brought something that cannot be understood, or a complaint; said once a connection, and left out.",
+    "Report it with this line: the mirror may need to learn a variant of the interface. Polls bring what it told.",
+    reason=REASON,
+)
+
 # --- process --------------------------------------------------------------------------------------------------------
 
 HTTP_LISTENING = event(

@@ -24,7 +24,33 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # 
 _PULL: Final = ("platform", "resource")
 _BUDGET: Final = ("platform", "priority")
 _PULL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_STREAM_SECONDS: Final = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30)
 _WAIT_SECONDS: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class _Stream:
+    """What is told of event streams."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge(
+            "counterfoil_stream_connected",
+            "1 while this process has the event stream open.",
+            ("platform",),
+            registry=registry,
+        )
+        self.events = Counter(
+            "counterfoil_stream_events_total",
+            "Events heard and written, doubled ones too.",
+            ("platform",),
+            registry=registry,
+        )
+        self.lag = Histogram(
+            "counterfoil_stream_lag_seconds",
+            "From when the oldest event of a batch was heard until it was committed.",
+            ("platform",),
+            buckets=_STREAM_SECONDS,
+            registry=registry,
+        )
 
 
 class Metrics:
@@ -84,6 +110,8 @@ class Metrics:
             registry=registry,
         )
 
+        self._stream = _Stream(registry)
+
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         """Count the event called `name` and take the figures out of its fields."""
         self._update(partial(self._observe, name, fields))
@@ -118,6 +146,11 @@ class Metrics:
         self._events.labels(name, platform, resource).inc()
         if name == catalogue.PULL_FINISHED.name:
             self._pull_finished((platform, resource), fields)
+        elif name in _STREAMING:
+            self._stream.open.labels(platform).set(_STREAMING[name])
+        elif name == catalogue.STREAM_WRITTEN.name:
+            self._stream.events.labels(platform).inc(_number(fields.get("events")) or 0)
+            self._stream.lag.labels(platform).observe(_number(fields.get("lag")) or 0)
         elif name in _PAUSING:
             self._paused.labels(platform).set(_PAUSING[name])
         elif name == catalogue.DAEMON_STARTED.name:
@@ -138,6 +171,7 @@ class Metrics:
         self._waits.labels(*labels).observe(waited)
 
 
+_STREAMING: Final[Mapping[str, int]] = {catalogue.STREAM_CONNECTED.name: 1, catalogue.STREAM_CLOSED.name: 0}
 _PAUSING: Final[Mapping[str, int]] = {
     catalogue.PLATFORM_PAUSED.name: 1,
     catalogue.PLATFORM_MISCONFIGURED.name: 1,

@@ -21,18 +21,18 @@ LOOKS = 5
 async def pull(run: Run) -> None:
     """One poll of positions or orders."""
     priority = Priority.OPEN if run.resource == "positions" else Priority.NORMAL
-    listed = await _read_live(run, priority)
+    known, listed = await _read_live(run, priority)
     await history.pull(run, _history(run), run.resource, priority=priority, live=max(listed, default=0))
     if run.complete:
-        await _look_up_the_departed(run, listed, priority)
+        await _look_up_the_departed(run, known, listed, priority)
 
 
 def _history(run: Run) -> str:
     return f"{run.resource}_history"
 
 
-async def _read_live(run: Run, priority: Priority) -> set[int]:
-    """The ids of the live list, read to the proof of its end when any known one is missing."""
+async def _read_live(run: Run, priority: Priority) -> tuple[set[int], set[int]]:
+    """Live rows that were known before, and the ids of the live list, read to the proof of its end when any known is missing."""
     live = WholeList(run, run.page_of(run.resource), "live", priority)
     known = await run.mirror.ids(run.resource, live=True)
     await live.read()
@@ -41,11 +41,14 @@ async def _read_live(run: Run, priority: Priority) -> set[int]:
         if not known <= live.ids:
             await live.read(prove=True)
         run.memory.ids = frozenset(live.ids)
-    return live.ids
+    return known, live.ids
 
 
-async def _look_up_the_departed(run: Run, listed: set[int], priority: Priority) -> None:
+async def _look_up_the_departed(run: Run, known: set[int], listed: set[int], priority: Priority) -> None:
     departed = await run.mirror.ids(run.resource, live=True) - listed
+    if run.streamed:
+        # An event may have brought a row after the list was read, which is no reason to look for it.
+        departed &= known
     await run.mirror.found(run.resource, besides=departed, listed=listed)
     asked = sorted(departed)[:MOST_LOOK_UPS]
     if not asked:

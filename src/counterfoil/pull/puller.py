@@ -33,8 +33,9 @@ from counterfoil.pull import (
     sweep,
     transactions,
 )
+from counterfoil.pull.pacing import STREAMED, slowed
 from counterfoil.pull.run import Memory, Pace, Progress, Run
-from counterfoil.store import Unreachable, leases
+from counterfoil.store import Unreachable, leases, streams
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.runs import Runs
 
@@ -113,7 +114,10 @@ class _Backoff:
 
 @dataclass(slots=True, kw_only=True)
 class Puller:
-    """The pulls of one platform. `intervals`: how often each resource is wanted; those not in it are off."""
+    """The pulls of one platform. `intervals`: how often each resource is wanted; those not in it are off.
+
+    `streams`: events bring rows as well.
+    """
 
     runs: Runs
     platform: str
@@ -121,6 +125,7 @@ class Puller:
     pace: Pace
     intervals: Mapping[str, timedelta]
     plan: Plan = field(default_factory=lambda: OMTRADER)
+    streams: bool = False
     _memories: dict[str, Memory] = field(default_factory=dict)
     _backoffs: dict[str, _Backoff] = field(default_factory=dict)
 
@@ -147,6 +152,17 @@ class Puller:
             return await self.runs.age(self.platform, resource) is not None
         except Unreachable:
             return False
+
+    async def interval(self, resource: str) -> timedelta:
+        """How often a resource is wanted now: less often while events bring it reliably, whichever replica hears them.
+
+        Raises:
+            store.Unreachable: the database cannot be reached.
+        """
+        every = self.intervals[resource]
+        if self.streams and resource in STREAMED and await streams.reliable(self.runs.engine, self.platform):
+            return slowed(every)
+        return every
 
     async def _acquire(self, resource: str, wish: Wish) -> leases.Lease | None:
         while (lease := await self.runs.acquire(self.platform, resource, not_within=wish.not_within)) is None:
@@ -192,6 +208,7 @@ class Puller:
             accepted=wish.accepted,
             round_share=self._round_share(resource, wish),
             round_length=self.intervals.get("sweep", timedelta(0)),
+            streamed=self.streams and resource in (*STREAMED, "sweep"),
             progress=wish.progress,
         )
 

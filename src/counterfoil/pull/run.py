@@ -11,9 +11,11 @@ from counterfoil.domain.paging import Order
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query, Reader
+from counterfoil.pull.pacing import STREAMED
 from counterfoil.pull.reading import SMALLEST_CAP, ListReader
 from counterfoil.store.bulk import Written
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.newer import Asked
 
 # Told after each page: rows seen so far, and how many are expected (None: unknown).
 Progress = Callable[[int, int | None], None]
@@ -66,6 +68,7 @@ class Run:
     """Everything that one run of one resource works with.
 
     `done`: the share of a long reading that is done, where it is known. `full`: read also what is only read now and then; `accepted`: tables whose rows may go however many vanished;
+    `streamed`: events bring rows of the same tables meanwhile;
     `round_share`: which share of all accounts the slow round of this run may ask, so that all are asked within `round_length`.
     """
 
@@ -78,6 +81,7 @@ class Run:
     accepted: frozenset[str] = frozenset()
     round_share: float = 0.0
     round_length: timedelta = timedelta(days=1)
+    streamed: bool = False
     progress: Progress = lambda _rows, _expected: None
     clock: Callable[[], float] = time.monotonic
     written: Written = field(default_factory=Written)
@@ -127,8 +131,12 @@ class Run:
         )
 
     def remember(self, name: str, reader: ListReader, pages: dict[bytes, Page] | None = None) -> None:
-        """Keep what a reader learnt of the list `name`, and its pages, for the next run."""
-        self.memory.lists[name] = Listed(pages or {}, reader.position.rows, reader.capacity, reader.end)
+        """Keep what a reader learnt of the list `name`, and its pages, for the next run.
+
+        Not the pages where events write the same rows: an unchanged answer then does not mean that the mirror is right.
+        """
+        kept = pages if pages and not self.streamed else {}
+        self.memory.lists[name] = Listed(kept, reader.position.rows, reader.capacity, reader.end)
 
     def page_of(self, resource: str) -> Ask:
         """How to ask for a page of a list that is the platform's own."""
@@ -146,7 +154,8 @@ class Run:
     async def keep(self, table: str, page: Page, *, states: dict[str, dict[str, object]] | None = None) -> Written:
         """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again."""
         wanted = Page(columns=()) if page.unchanged else page
-        written = await self.mirror.write(table, wanted, states=states)
+        telling = Asked(self.started) if self.streamed and table in STREAMED else None
+        written = await self.mirror.write(table, wanted, states=states, telling=telling)
         self.count(page, written)
         self.progress(self.seen, int(self.seen / self.done) if self.done else None)
         return written

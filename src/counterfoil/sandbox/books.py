@@ -91,6 +91,8 @@ class Books(Exchange):
         else:
             row.comment = note
         table.changed(row)
+        if isinstance(row, Deal | Position | Order):
+            self.told(f"{resource.removesuffix('_history')}_update", row)
 
     def delete(self, resource: str, key: int) -> None:
         """Make a row disappear for good. A deal takes its effect on the balance with it, so the books still agree."""

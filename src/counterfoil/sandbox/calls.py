@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from counterfoil.sandbox import faults as f
+from counterfoil.sandbox.feed import Feed
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,11 @@ class Platform(Protocol):
     @property
     def flood(self) -> Flood:
         """A body in the platform's form, for the fault `huge`."""
+        ...
+
+    @property
+    def feed(self) -> Feed | None:
+        """Its event stream; None where it has none."""
         ...
 
     def resolve(self, method: str, path: str) -> Route:

@@ -113,6 +113,7 @@ class CtraderPlatform:
     """Answers calls from the books. `clock` gives monotonic nanoseconds."""
 
     flood = _FLOOD
+    feed = None
     resolve = staticmethod(resolve)
 
     def __init__(self, books: CtraderBooks, terms: Terms, clock: Callable[[], int] = time.monotonic_ns) -> None:

@@ -10,6 +10,7 @@ from counterfoil.sandbox.rows import (
     BUY_STOP,
     CANCELLED,
     CLOSED,
+    EXPIRED,
     FILLED,
     IN,
     MARKET,
@@ -27,6 +28,7 @@ from counterfoil.sandbox.rows import (
 )
 from counterfoil.sandbox.text import DAY
 
+_ENDINGS: Final = {CANCELLED: "orders_cancel", EXPIRED: "orders_expired"}
 _METALS: Final = 2
 _CRYPTO: Final = 3
 
@@ -86,6 +88,8 @@ class Exchange(Ledger):
         order.position_id, order.price_current = position.id, price
         account.margin += position.margin
         self.positions.add(position)
+        self.told("orders_update", order)
+        self.told("positions_open", position)
         self._book(account, self._entry(position, fee, at))
         return position
 
@@ -172,12 +176,14 @@ class Exchange(Ledger):
         if position.volume_left:
             self.revalue(position)
             self.positions.changed(position)
+            self.told("positions_update", position)
             return
         position.account.floating -= position.profit
         position.profit, position.price_current, position.status = position.won, deal.price, CLOSED
         position.reason = deal.reason
         self.positions_history.add(self.positions.remove(position.id))
         position.json = None
+        self.told("positions_close", position)
 
     def revalue(self, position: Position) -> None:
         """Mark an open position to the market; quotes change profits without touching `updated_at`."""
@@ -187,6 +193,7 @@ class Exchange(Ledger):
             position.account.floating += profit - position.profit
             position.profit, position.price_current = profit, price
             position.json = position.account.json = None
+            self.told("profit", position)
 
     def drop_position(self, position: Position) -> None:
         """Delete a position, open or closed, without a deal, as a broker's repair would."""
@@ -204,13 +211,22 @@ class Exchange(Ledger):
         order.status, order.done_at, order.volume_left = FILLED, order.created_at, 0
         order.price = instrument.ask if side == BUY else instrument.bid
         self.orders_history.add(order)
+        self.told("orders_place", order)
         return order
 
-    def place_order(self, account: Account, instrument: Instrument, kind: int, *, volume: int, price: int) -> Order:
-        """A pending order among the live ones; `kind` is one of the four plain limits and stops."""
+    def place_order(
+        self, account: Account, instrument: Instrument, kind: int, *, volume: int, price: int, lasts: int | None = None
+    ) -> Order:
+        """A pending order among the live ones; `kind` is one of the four plain limits and stops.
+
+        `lasts`: nanoseconds until it expires, None for ever.
+        """
         order = self._order(account, instrument, kind, BUY if kind in (BUY_LIMIT, BUY_STOP) else SELL, volume=volume)
         order.price = price
+        if lasts is not None:
+            order.policy, order.expires_at = 2, order.created_at + lasts
         self.orders.add(order)
+        self.told("orders_place", order)
         return order
 
     def _order(self, account: Account, instrument: Instrument, kind: int, side: int, *, volume: int) -> Order:
@@ -236,6 +252,7 @@ class Exchange(Ledger):
         if status == FILLED:
             order.volume_left = 0
         self.orders_history.add(self.orders.remove(order.id))
+        self.told(_ENDINGS.get(status, "orders_update"), order)
 
     def fill_order(self, order: Order) -> Position:
         """A pending order is triggered."""

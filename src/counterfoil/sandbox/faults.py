@@ -14,8 +14,10 @@ import msgspec
 
 LOGIN, LIST, SINGLE, WRITE, MISS = "login", "list", "single", "write", "miss"
 """What a request is after: a fault strikes only those in its `scope`. `miss`: no such path."""
+STREAM, FRAME = "stream", "frame"
+"""The opening of a stream, and each frame that is to be sent through it."""
 
-_ANY: Final = frozenset({LOGIN, LIST, SINGLE, WRITE, MISS})
+_ANY: Final = frozenset({LOGIN, LIST, SINGLE, WRITE, STREAM, MISS})
 _READ: Final = frozenset({LIST, SINGLE, WRITE})
 
 Count = Annotated[int, msgspec.Meta(ge=1)]

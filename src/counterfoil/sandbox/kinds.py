@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from counterfoil.sandbox import ctrader, ctrader_faults, faults, omtrader
+from counterfoil.sandbox import ctrader, ctrader_faults, faults, feed_faults, omtrader
 from counterfoil.sandbox.books import Books
 from counterfoil.sandbox.calls import Platform
 from counterfoil.sandbox.ctrader_books import CtraderBooks
@@ -49,7 +49,7 @@ def _ctrader(wish: SandboxOptions) -> Made:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "omtrader": Kind(faults.KINDS, _omtrader),
+    "omtrader": Kind({**faults.KINDS, **feed_faults.KINDS}, _omtrader),
     "ctrader": Kind(ctrader_faults.KINDS, _ctrader),
 }
 

@@ -33,6 +33,14 @@ Clock = Callable[[], int]
 """Nanoseconds since 1970, UTC."""
 
 
+Telling = Callable[[str, Order | Position | Deal], None]
+"""Told of a row as it changes: the name of the event, and the row."""
+
+
+def _to_nobody(_event: str, _row: Order | Position | Deal) -> None:
+    """Nobody listens."""
+
+
 class RefusedError(Exception):
     """The platform refuses a wish, and nothing was booked; the text is the reason it gives."""
 
@@ -59,6 +67,7 @@ class Ledger:
         self.deals: Table[Deal] = Table()
         self.transactions: Table[Transaction] = Table()
         self.transactions_of: dict[int, list[int]] = {}
+        self.told: Telling = _to_nobody
         self.client_ids, self.account_ids = Ids(3), Ids()
         self.order_ids, self.position_ids, self.deal_ids = Ids(), Ids(), Ids()
 
@@ -155,6 +164,7 @@ class Ledger:
         self.deals.add(deal)
         if account is not None:
             self._credit(account, deal, deal.net)
+        self.told("deals_create", deal)
 
     def _credit(self, account: Account, deal: Deal, amount: int) -> None:
         if deal.side == CREDIT:

@@ -210,9 +210,9 @@ class Crowd:
         kind = dice.choice((BUY_LIMIT, BUY_STOP, SELL_LIMIT, SELL_STOP))
         away = instrument.spread * dice.randrange(5, 60)
         price = instrument.bid - away if kind in (BUY_LIMIT, SELL_STOP) else instrument.bid + away
-        order = self._exchange.place_order(self._anybody(), instrument, kind, volume=self._volume(), price=price)
-        if dice.random() < 0.5:
-            order.policy, order.expires_at = 2, order.created_at + DAY
+        account, volume = self._anybody(), self._volume()
+        lasts = DAY if dice.random() < 0.5 else None
+        order = self._exchange.place_order(account, instrument, kind, volume=volume, price=price, lasts=lasts)
         self._resting.append(order)
 
     def _move_money(self, account: Account) -> None:

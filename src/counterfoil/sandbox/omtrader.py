@@ -33,6 +33,7 @@ from counterfoil.sandbox import faults as f
 from counterfoil.sandbox import listing, writes
 from counterfoil.sandbox.books import Books
 from counterfoil.sandbox.calls import Call, Flood, Reply, Route
+from counterfoil.sandbox.feed import PATH, Feed
 from counterfoil.sandbox.ledger import RefusedError
 from counterfoil.sandbox.rows import Account, Record, Transaction
 from counterfoil.sandbox.text import ENCODER
@@ -64,6 +65,7 @@ _ERRORS: Final = {403: "Forbidden", 404: "Not Found", 409: "Conflict", 429: "Too
 class Session(msgspec.Struct, frozen=True):
     """Who holds a token, and until when (monotonic seconds)."""
 
+    id: str
     scope: str
     account_id: int
     expires_at: float
@@ -77,6 +79,8 @@ def resolve(method: str, path: str) -> Route:
     """The route of a request; target `miss` when there is none."""
     if path == _LOGIN and method == "POST":
         return Route(f.LOGIN)
+    if (method == "GET" and path == PATH) or (method == "POST" and path.startswith(f"{PATH}/")):
+        return Route(f.STREAM, path.removeprefix(PATH).removeprefix("/"))
     if method == "GET":
         return _resolve_read(path)
     return _resolve_write(method, path)
@@ -125,6 +129,7 @@ class OmtraderPlatform:
         self._page_limit = page_limit
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self.feed = Feed(books, self._may_listen)
 
     flood = _FLOOD
     resolve = staticmethod(resolve)
@@ -132,6 +137,7 @@ class OmtraderPlatform:
     def expire_tokens(self) -> None:
         """Every token issued so far becomes worthless."""
         self._sessions.clear()
+        self.feed.log_out_all()
 
     def foretell(self, route: Route, struck: f.Struck) -> None:
         """No fault of this platform touches the books so early."""
@@ -172,6 +178,8 @@ class OmtraderPlatform:
             return refuse(401, "Unauthorized", "access token is missing, unknown or expired")
         if session.scope != MANAGER and not call.path.startswith("/api/v1/trader/"):
             return refuse(403, "Forbidden", "manager scope required")
+        if route.target == f.STREAM:
+            return self._look(route, session)
         return self._guarded(call, route, struck, session)
 
     def _guarded(self, call: Call, route: Route, struck: f.Struck, session: Session) -> Reply:
@@ -201,12 +209,13 @@ class OmtraderPlatform:
         self._sessions = {token: held for token, held in self._sessions.items() if held.expires_at > now}
         token = secrets.token_urlsafe(24)
         account_id = 2 if scope == MANAGER else next(iter(self._books.accounts.ids), 0)
-        self._sessions[token] = Session(scope, account_id, now + self._token_lifetime)
+        session_id = secrets.token_hex(16)
+        self._sessions[token] = Session(session_id, scope, account_id, now + self._token_lifetime)
         data = {
             "account_id": account_id,
             "access_token": token,
             "refresh_token": secrets.token_urlsafe(24),
-            "session_id": secrets.token_hex(16),
+            "session_id": session_id,
             "expires_in": self._token_lifetime,
             "ip_address": call.remote,
             "scope": scope,
@@ -218,6 +227,20 @@ class OmtraderPlatform:
         kind, _, token = call.authorization.partition(" ")
         held = self._sessions.get(token.strip()) if kind.lower() == "bearer" else None
         return held if held and held.expires_at > self._clock() else None
+
+    # The stream (reference, section 8)
+
+    def _look(self, route: Route, session: Session) -> Reply:
+        """Whether a session is free to be listened with."""
+        if route.resource != session.id:
+            return refuse(400, "Invalid Input", "session is unknown")
+        if self.feed.is_used(session.id):
+            return refuse(400, "Invalid Input", "session is already used")
+        return Reply(200, listing.envelope(b'"success"'))
+
+    def _may_listen(self, session_id: str, token: str) -> bool:
+        held = self._sessions.get(token)
+        return held is not None and held.id == session_id and held.scope == MANAGER and held.expires_at > self._clock()
 
     # Reading (reference, sections 3 to 5)
 

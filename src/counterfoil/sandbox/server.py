@@ -39,6 +39,8 @@ class Sandbox:
         if wish.faults is not None:
             self.faults.load(wish.faults)
         self.books, self.platform, self.login = chosen.make(wish)
+        if self.platform.feed is not None:
+            self.platform.feed.obey(self.faults)
         self.requests = Journal()
         self._admin = Admin(self.books, self.faults)
         self._closing = asyncio.Event()
@@ -72,6 +74,8 @@ class Sandbox:
     async def stop(self) -> None:
         """Close every connection, deaf ones included; the books stay readable. May be started again on the same port."""
         self._closing.set()
+        if self.platform.feed is not None:
+            self.platform.feed.close()
         if self._market is not None:
             self._market.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -113,9 +117,18 @@ class Sandbox:
                 body=body,
                 remote=request.remote or "",
             )
-            answer = await self._answer(request, call, route)
-            entry.status = answer.status if request.transport and not request.transport.is_closing() else None
-            return answer
+            if self.platform.feed is None or route.target != f.STREAM or call.method != "GET":
+                return _noted(entry, request, await self._answer(request, call, route))
+            if (early := await self._early(request, route)) is not None:
+                return _noted(entry, request, early)
+        # A stream may stay open for as long as we run: it is no request that is under way.
+        return await self.platform.feed.serve(request)
+
+    async def _early(self, request: web.Request, route: Route) -> web.StreamResponse | None:
+        """What the faults answer in place of a stream; None: nothing."""
+        struck = self.faults.pick(request.method, request.path, route.target)
+        _MARKED.set(not struck.has(f.Unmark))
+        return await self._before(request, route, struck)
 
     async def _answer(self, request: web.Request, call: Call, route: Route) -> web.StreamResponse:
         struck = self.faults.pick(call.method, call.path, route.target)
@@ -186,6 +199,12 @@ class Sandbox:
                 return
             yield body[start : start + size]
             await self._pause(size / speed)
+
+
+def _noted(entry: Entry, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """The answer, its status in the journal if it still finds somebody."""
+    entry.status = answer.status if request.transport and not request.transport.is_closing() else None
+    return answer
 
 
 async def _mark(_request: web.Request, response: web.StreamResponse) -> None:

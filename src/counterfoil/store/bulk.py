@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES
+from counterfoil.store import newer
 from counterfoil.store.engine import driver
+from counterfoil.store.newer import Telling
 
 VERSION_LOCK = 0x76657273  # 'vers'
 
@@ -72,36 +74,44 @@ class Written:
         return bool(self.inserted or self.changed or self.deleted)
 
 
-async def write(connection: AsyncConnection, platform: str, table: str, page: Page) -> Written:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where rows go: the platform's table, the columns that the lines hold, and what must not be overwritten."""
+
+    platform: str
+    table: str
+    columns: tuple[str, ...]
+    telling: Telling | None
+
+
+async def write(
+    connection: AsyncConnection, platform: str, table: str, page: Page, telling: Telling | None = None
+) -> Written:
     """Bring the rows of a page into the mirror; a record that PostgreSQL refuses joins those the page rejected.
 
     The caller owns the transaction. Unchanged rows are not touched: no version, no lock on the row, no write-ahead log.
+    `telling`: see store.newer; None where nobody else brings these rows.
     """
     ids, lines = page.distinct()
     rejected = list(page.rejected)
     if lines:
         # Outside the savepoints below: what a savepoint rolls back is made again at every try.
         await connection.exec_driver_sql(_create_staging(table))
-    written = await _merge_or_halve(
-        connection, platform, (table, page.columns), list(zip(ids, lines, strict=True)), rejected
-    )
+    target = _Target(platform, table, page.columns, telling)
+    written = await _merge_or_halve(connection, target, list(zip(ids, lines, strict=True)), rejected)
     kept = await quarantine(connection, platform, table, rejected)
     return replace(written, quarantined=len(kept), rejected=kept)
 
 
 async def _merge_or_halve(
-    connection: AsyncConnection,
-    platform: str,
-    target: tuple[str, tuple[str, ...]],
-    rows: Sequence[tuple[int, bytes]],
-    rejected: list[Rejected],
+    connection: AsyncConnection, target: _Target, rows: Sequence[tuple[int, bytes]], rejected: list[Rejected]
 ) -> Written:
     """PostgreSQL has the last word on a value; halving finds the row that it refuses in log2(n) more tries."""
     if not rows:
         return Written()
     try:
         async with connection.begin_nested():
-            return await _merge(connection, platform, target, rows)
+            return await _merge(connection, target, rows)
     except (sa.exc.DataError, sa.exc.OperationalError) as error:
         refusal = _refusal(error)
         if refusal is None:
@@ -111,8 +121,8 @@ async def _merge_or_halve(
         rejected.append(Rejected(str(row_id), refusal, line.decode(errors="backslashreplace")))
         return Written()
     half = len(rows) // 2
-    first = await _merge_or_halve(connection, platform, target, rows[:half], rejected)
-    return first + await _merge_or_halve(connection, platform, target, rows[half:], rejected)
+    first = await _merge_or_halve(connection, target, rows[:half], rejected)
+    return first + await _merge_or_halve(connection, target, rows[half:], rejected)
 
 
 def _refusal(error: sa.exc.DBAPIError) -> str | None:
@@ -124,15 +134,13 @@ def _refusal(error: sa.exc.DBAPIError) -> str | None:
     return _QUOTED.sub("", diagnosis.message_primary or "refused") + (f" - at `{column[1]}`" if column else "")
 
 
-async def _merge(
-    connection: AsyncConnection, platform: str, target: tuple[str, tuple[str, ...]], rows: Sequence[tuple[int, bytes]]
-) -> Written:
-    table, columns = target
+async def _merge(connection: AsyncConnection, target: _Target, rows: Sequence[tuple[int, bytes]]) -> Written:
+    table, platform = target.table, target.platform
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
-    await copy(connection, table, columns, [line for _, line in rows])
+    await copy(connection, table, target.columns, [line for _, line in rows])
     await lock_versions(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
-    inserted, total = await _merge_staged(connection, platform, target, [row_id for row_id, _ in rows])
+    inserted, total = await _merge_staged(connection, target, [row_id for row_id, _ in rows])
     renamed = [symbol for symbol, known in named.items() if known]
     if named:
         await _carry_symbol_names(connection, platform, list(named), _UNNAMED)
@@ -141,14 +149,12 @@ async def _merge(
     return Written(inserted=inserted, changed=total - inserted, renamed=len(renamed))
 
 
-async def _merge_staged(
-    connection: AsyncConnection, platform: str, target: tuple[str, tuple[str, ...]], ids: Sequence[int]
-) -> tuple[int, int]:
+async def _merge_staged(connection: AsyncConnection, target: _Target, ids: Sequence[int]) -> tuple[int, int]:
     """How many rows are new, and how many new or changed. What lies beyond all that the mirror holds need not be compared.
 
     The lock keeps every other writer away until we commit: what is not there now cannot come in between.
     """
-    table, columns = target
+    table, platform, telling = target.table, target.platform, target.telling
     known = await connection.scalar(sa.text(_highest_statement(table)), {"platform": platform})
     beyond = [row_id for row_id in ids if known is None or row_id > known]
     inserted = 0
@@ -158,8 +164,11 @@ async def _merge_staged(
         ids = [row_id for row_id in ids if known is not None and row_id <= known]
     if not ids:
         return inserted, inserted
-    statement = _merge_statement(table, tuple(name for name in KEPT.get(table, ()) if name not in columns))
+    kept = tuple(name for name in KEPT.get(table, ()) if name not in target.columns)
+    statement = _merge_statement(table, kept, telling.NAME if telling else None)
     given = {"platform": platform, "lowest": min(ids), "highest": max(ids)}
+    if telling:
+        given |= await newer.given(connection, telling)
     merged, total = (await connection.execute(sa.text(statement), given)).one()
     return inserted + merged, inserted + total
 
@@ -191,8 +200,8 @@ def _create_staging(table: str) -> str:
 
 
 @cache
-def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
-    """`kept`: columns that stay as they are."""
+def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None = None) -> str:
+    """`kept`: columns that stay as they are; `telling`: the kind of page, where others bring the same rows."""
     columns = (*TABLES[table].column_names, "extra")
     names = ", ".join(f'"{name}"' for name in columns)
     values = {name: COMPUTED.get((table, name), f's."{name}"') for name in columns} | {
@@ -206,13 +215,14 @@ def _merge_statement(table: str, kept: tuple[str, ...] = ()) -> str:
     # Images, not values: to = 1.5 and 1.50 are the same number, and the mirror holds the digits that were sent.
     differs = f"record_image_ne(ROW({_each('t', columns)}), ROW({_each('f', columns)}))"
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
+    unless_newer = f"AND {newer.condition(telling, table)}" if telling else ""
     return f"""
         WITH fresh AS (
             SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {joins} WHERE s.id BETWEEN :lowest AND :highest
         ), differing AS MATERIALIZED (
             SELECT f.* FROM fresh f LEFT JOIN mirror.{table} t ON t.platform = :platform AND t.id = f.id
                 AND t.id BETWEEN :lowest AND :highest
-            WHERE t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}
+            WHERE (t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}) {unless_newer}
         ), merged AS (
             INSERT INTO mirror.{table} (platform, id, {names}, first_seen_at, changed_at, version)
             SELECT :platform, id, {names}, now(), now(), nextval('mirror.version') FROM differing ORDER BY id

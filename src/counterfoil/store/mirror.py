@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from counterfoil.store import bulk, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
 from counterfoil.store.engine import transaction
+from counterfoil.store.newer import Heard, Telling
 
 # Rows that the platform should list among its live ones; each condition has a partial index of the same words.
 LIVE = {
@@ -66,17 +67,40 @@ class Mirror:
             await leases.hold(connection, self._lease)
             yield connection
 
-    async def write(self, table: str, page: Page, *, states: dict[str, State] | None = None) -> Written:
-        """Rows and cursors, by resource, in one transaction; nothing to write costs nothing."""
+    async def still_ours(self) -> None:
+        """Nothing but the proof that the lease is held.
+
+        Raises:
+            LeaseLostError: it is not.
+        """
+        async with self._writing():
+            pass
+
+    async def write(
+        self, table: str, page: Page, *, states: dict[str, State] | None = None, telling: Telling | None = None
+    ) -> Written:
+        """Rows and cursors, by resource, in one transaction; nothing to write costs nothing. `telling`: see store.newer."""
         if not page.lines and not page.rejected and not states:
             return Written()
         async with self._writing() as connection:
-            written = await bulk.write(connection, self.platform, table, page)
+            written = await bulk.write(connection, self.platform, table, page, telling)
             for resource, state in (states or {}).items():
                 await cursors.save(connection, self.platform, resource, state)
         if written.renamed:
             events.emit(events.SYMBOLS_RENAMED, platform=self.platform, count=written.renamed)
         return written
+
+    async def hear(self, pages: Mapping[str, Page], telling: Heard) -> tuple[Written, datetime]:
+        """Events, by table, in one transaction; what was written, and the `changed_at` that it carries."""
+        written = Written()
+        async with self._writing() as connection:
+            # Before anything else: several tables are written, and no poll may hold one of them while it waits for us.
+            await bulk.lock_versions(connection)
+            for table in sorted(pages):
+                one = await bulk.write(connection, self.platform, table, pages[table], telling)
+                written = replace(written + one, rejected=written.rejected + one.rejected)
+            at: datetime = await connection.scalar(sa.text("SELECT now()"))
+        return written, at
 
     async def cursor(self, resource: str) -> State | None:
         """Where a pull stands."""

@@ -9,8 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.store.engine import transaction
 
+# Never above what a pull has seen: events bring rows beyond others that are not in the mirror yet.
 _HIGHEST = """
-    SELECT coalesce(max(t.id), 0) FROM mirror.{table} t WHERE t.platform = :platform
+    SELECT least(coalesce(max(t.id), 0), (SELECT (c.state ->> 'seen')::bigint FROM counterfoil.cursors c
+        WHERE c.platform = :platform AND c.resource = :table))
+    FROM mirror.{table} t WHERE t.platform = :platform
     HAVING EXISTS (SELECT FROM counterfoil.cursors c WHERE c.platform = :platform AND c.resource = :table)
         OR EXISTS (SELECT FROM counterfoil.freshness f
             WHERE f.platform = :platform AND f.resource = :table AND f.succeeded_at IS NOT NULL)

@@ -18,6 +18,7 @@ from counterfoil.platforms.omtrader.calls import Calls
 from counterfoil.platforms.omtrader.looks import Looks
 from counterfoil.platforms.omtrader.pushes import OMTraderWriter
 from counterfoil.platforms.omtrader.session import SessionKeeper
+from counterfoil.platforms.omtrader.stream import Line, OMTraderStream
 from counterfoil.platforms.omtrader.transfers import MoneyForm
 from counterfoil.platforms.rows import RowFormat, opening
 
@@ -45,6 +46,7 @@ class OMTrader:
 
     def __init__(self, connection: Connection, budget: Budget, vault: Vault, binding: Binding | None = None) -> None:
         self._http = Http(connection.base_url, timeout=connection.timeout, ca_file=connection.ca_file)
+        self._connection = connection
         self._budget = budget
         self._sessions = SessionKeeper(
             self._http, budget, vault, credentials=(connection.username, connection.password), binding=binding
@@ -57,6 +59,11 @@ class OMTrader:
         """The same connection as the write path sees it."""
         looks = Looks(self.calls, self._places["deals"].path, page_size)
         return OMTraderWriter(looks, form, merges=merges)
+
+    def stream(self, url: str) -> OMTraderStream:
+        """The same session as the event stream at `url`, ws:// or wss:// and the host."""
+        line = Line(url=url, timeout=self._connection.timeout, ca_file=self._connection.ca_file)
+        return OMTraderStream(line, self._http, self._budget, self._sessions)
 
     async def close(self) -> None:
         """Close every connection."""
