@@ -9,7 +9,7 @@ from support.process import outcome
 SETTINGS = """
 database: {{url: "{url}"}}
 platforms:
-  live: {{kind: omtrader, base_url: "{base_url}", username: crm-api, password: {password}}}
+  live: {{kind: omtrader, base_url: "{base_url}", username: crm-api, password: {password}{more}}}
 crm: {{{crm}}}
 """
 
@@ -20,9 +20,9 @@ async def sandbox():
         yield running
 
 
-def settings(tmp_path, url: str, base_url: str, *, password: str = "sandbox", crm: str = ""):  # noqa: S107 - the sandbox's
+def settings(tmp_path, url: str, base_url: str, *, password: str = "sandbox", crm: str = "", more: str = ""):  # noqa: S107 - the sandbox's
     file = tmp_path / "counterfoil.yaml"
-    file.write_text(SETTINGS.format(url=url, base_url=base_url, password=password, crm=crm))
+    file.write_text(SETTINGS.format(url=url, base_url=base_url, password=password, crm=crm, more=more))
     return file
 
 
@@ -50,3 +50,26 @@ async def test_a_wrong_password_is_found_and_named(tmp_path, database_url, sandb
     assert code == 1
     assert "FAIL  live login: the platform refuses the login" in out
     assert "live writes" not in out
+
+
+async def test_the_event_stream_is_tried_where_it_is_on(tmp_path, database_url, sandbox):
+    code, out, err = await outcome("check", "-c", settings(tmp_path, database_url, sandbox.url, more=", stream: true"))
+    assert (code, err) == (0, "")
+    assert "ok    live stream: opens, and answers heartbeats" in out.splitlines()
+    assert sandbox.platform.feed._listeners == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"kind": "error_before", "method": "GET", "status": 502}, "the stream was refused: HTTP 502"),
+        ({"kind": "mute"}, "it was opened, but does not answer heartbeats"),
+        ({"kind": "drop_stream"}, "the platform closed the stream (code "),
+    ],
+)
+async def test_a_stream_that_does_not_work_is_a_failure_with_its_reason(tmp_path, database_url, sandbox, fault, reason):
+    sandbox.faults.set({**fault, "path": "^/ws/v1"})
+    code, out, _ = await outcome("check", "-c", settings(tmp_path, database_url, sandbox.url, more=", stream: true"))
+    (line,) = (line for line in out.splitlines() if " live stream: " in line)
+    assert (code, line.startswith(f"FAIL  live stream: {reason}")) == (1, True)
+    assert "live writes" in out

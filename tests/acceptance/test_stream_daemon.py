@@ -44,6 +44,22 @@ async def streams(daemon: Process, times: int = 1) -> None:
     await daemon.says("stream.caught_up", times=times)
 
 
+async def state(settings: Path) -> str:
+    """What `status` says of the stream."""
+    code, told, _ = await outcome("status", "-c", settings)
+    assert code == 0
+    (line,) = (line for line in told.splitlines() if " stream " in line)
+    return line.strip()
+
+
+async def relied_on(settings: Path) -> None:
+    """Until `status` says so, which it does a moment after the first event was written."""
+    async with asyncio.timeout(PATIENCE):
+        while "not relied on" in await state(settings):
+            pass
+    assert (await state(settings)).endswith("relied on")
+
+
 async def test_what_happens_is_in_the_mirror_before_anybody_polls(sandbox, database_url, tmp_path):
     settings = settings_of(tmp_path, database_url, sandbox)
     async with counterfoil("run", "-c", settings) as daemon:
@@ -53,15 +69,12 @@ async def test_what_happens_is_in_the_mirror_before_anybody_polls(sandbox, datab
         await follows(database_url, sandbox)
         assert len(daemon.named("pull.finished", resource="deals")) == polled
         written = await daemon.says("stream.written")
-        assert written["lag"] < 1
+        # Events wait a moment for others to be written with; how long the machine takes is the benchmark's.
+        assert 0 < written["lag"] < PATIENCE
         page = (await daemon.get("/metrics")).text
         assert 'counterfoil_stream_connected{platform="live"} 1.0' in page
         assert 'counterfoil_stream_lag_seconds_count{platform="live"}' in page
-        code, told, _ = await outcome("status", "-c", settings)
-        assert code == 0
-        (line,) = (line for line in told.splitlines() if " stream " in line)
-        assert line.strip().endswith("relied on")
-        assert "not" not in line
+        await relied_on(settings)
         assert await daemon.stop() == 0
         assert daemon.events[-1]["clean"] is True
         assert daemon.other_lines == []

@@ -242,6 +242,14 @@ async def test_pauses_that_the_platform_asked_for_are_not_taken_for_attempts_tha
     assert (it.state("m"), len(it.effects("m"))) == ("confirmed", 1)
 
 
+async def test_what_is_noted_before_an_attempt_is_never_above_what_polls_have_seen(it):
+    """An event may name any id; a look that began above the effect would not find it."""
+    seen = it.owner.value("SELECT (state ->> 'seen')::bigint FROM counterfoil.cursors WHERE resource = 'deals'")
+    it.owner.rows("UPDATE mirror.deals SET id = 999999999 WHERE id = (SELECT min(id) FROM mirror.deals)")
+    await it.unknown()
+    assert it.owner.value("SELECT (fence ->> 'deal')::bigint FROM counterfoil.intents WHERE reference = 'm'") == seen
+
+
 async def test_what_was_sent_before_any_deal_was_mirrored_is_not_looked_for_in_a_long_list(it):
     replica = await it.unknown()
     it.owner.rows("UPDATE counterfoil.intents SET fence = '{\"deal\": 0}' WHERE reference = 'm'")

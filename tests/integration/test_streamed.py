@@ -1,14 +1,18 @@
 """The event stream over real sockets: what the platform says is in the mirror, and the polls are the judge."""
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
 import sqlalchemy as sa
 
+from counterfoil.pull.live import LOOKS
 from counterfoil.pull.pacing import STREAMED, slowed
 from counterfoil.pull.streamed import Rhythm
+from counterfoil.sandbox.feed import Row
 from counterfoil.sandbox.rows import Record
 from counterfoil.store import bulk, streams
 from counterfoil.store.mirrored import MirroredBooks
@@ -17,6 +21,8 @@ from support.streaming import PATIENCE, QUICK, QUOTED, no_polls, streamed
 from support.waiting import until
 
 SOCKET = "^/ws/v1"
+# An id that the platform never gave.
+MADE_UP = 999_999_999
 STREAM = "SELECT failures, reason FROM counterfoil.freshness WHERE resource = 'stream'"
 
 
@@ -118,7 +124,7 @@ async def test_events_that_never_come_are_found_by_the_next_poll(database_url):
             await it.listening()
             it.bench.sandbox.faults.set({"kind": "lose_event", "every": 2})
             it.bench.books.trade(10)
-            await it.hears(lines, "stream.written")
+            await it.hears_all(lines)
         assert it.differences("deals") != []
         assert await one_pass(replica.puller, *STREAMED, wait=True) == {}
         await it.follows()
@@ -145,18 +151,44 @@ async def test_a_lie_of_the_stream_does_not_outlive_the_next_poll(database_url):
         assert it.differences("deals") == []
 
 
+async def test_rows_that_the_stream_made_up_do_not_outlive_the_next_sweep(database_url):
+    known = " UNION ALL ".join(f"SELECT FROM mirror.{table} WHERE id = {MADE_UP}" for table in STREAMED)
+    async with streamed(database_url) as it:
+        replica, books = it.replica(), it.bench.books
+        with said() as lines:
+            replica.start()
+            await it.hears(lines, "stream.caught_up")
+            await it.listening()
+            names = {"positions_open": books.positions, "orders_place": books.orders, "deals_create": books.deals}
+            for listener in it.bench.sandbox.platform.feed._listeners.values():
+                for name, ledger in names.items():
+                    listener.send(f'{{"type":"{name}","data":{invented(ledger.rows[ledger.ids[-1]])}}}')
+            await until(lambda: len(it.bench.rows(known)), (3,), PATIENCE)
+        await replica.die()
+        for _ in range(LOOKS):
+            assert await one_pass(replica.puller, "positions", "orders") == {}
+        assert await one_pass(replica.puller, "sweep") == {}
+        assert it.differences(*STREAMED) == []
+
+
+def invented(row: Row) -> str:
+    """A row under an id that nobody gave; it says that it is live."""
+    record = re.sub('"id":[0-9]+', f'"id":{MADE_UP}', row.render().decode(), count=1)
+    return re.sub('"status":[0-9]+', '"status":0', record, count=1)
+
+
 # --- the connection -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_platform_that_falls_silent_is_left_and_asked_again(database_url):
     async with streamed(database_url) as it:
         with said() as lines:
-            it.replica(silence=0.3).start()
+            it.replica(silence=2.0).start()
             await it.hears(lines, "stream.caught_up")
             it.bench.sandbox.faults.set({"kind": "mute", "times": 1})
             ended = await it.hears(lines, "stream.ended")
             await it.hears(lines, "stream.caught_up", 2)
-        assert ended["reason"] == "nothing was heard for 0 s, not even the answer to a heartbeat"
+        assert re.fullmatch("nothing was heard for [0-9]+ s, not even the answer to a heartbeat", ended["reason"])
 
 
 async def test_a_session_that_the_platform_ends_is_followed_by_one_new_login(database_url):
@@ -199,9 +231,12 @@ async def test_a_session_that_another_connection_holds_is_given_up_after_some_tr
 
 
 async def test_a_session_that_runs_out_is_renewed_with_its_stream(database_url):
-    async with streamed(database_url, token_lifetime=2) as it:
+    async with streamed(database_url) as it:
+        replica = it.replica()
         with said() as lines:
-            it.replica().start()
+            replica.start()
+            await it.hears(lines, "stream.caught_up")
+            replica.puller.reader._sessions._clock = lambda: time.time() + 3600
             await it.hears(lines, "stream.renewed")
             await it.hears(lines, "stream.caught_up", 2)
             assert lines("stream.ended") == []
@@ -259,16 +294,11 @@ async def test_a_platform_that_goes_away_and_comes_back_is_followed_again(databa
 async def test_a_flood_is_written_in_batches(database_url):
     async with streamed(database_url) as it:
         with said() as lines:
-            it.replica(catch_up=no_polls, rhythm=Rhythm(beat=0.5, linger=0.1, most=500)).start()
+            it.replica(catch_up=no_polls, rhythm=Rhythm(beat=0.5, linger=0.3, most=500)).start()
             await it.listening()
             it.bench.sandbox.faults.set({"kind": "repeat_events", "copies": 4})
             it.bench.books.trade(100)
-            sent = it.bench.sandbox.platform.feed.sent * 5
-
-            def heard() -> bool:
-                return sum(line["events"] for line in lines("stream.written")) == sent
-
-            await until(heard, (True,), PATIENCE)
+            sent = await it.hears_all(lines, copies=5)
         assert sent > 4_000
         assert len(lines("stream.written")) < sent / 100
         assert it.differences(*STREAMED, besides=QUOTED) == []
@@ -286,9 +316,9 @@ async def test_what_waits_is_bounded_and_nothing_of_it_is_lost(database_url, mon
         monkeypatch.setattr(bulk, "write", watched)
         it.replica(catch_up=no_polls, rhythm=Rhythm(beat=0.5, linger=0.01, most=20)).start()
         await it.listening()
-        it.bench.books.trade(40)
+        it.bench.books.trade(25)
         await it.follows(besides=QUOTED)
-        assert most <= 20
+        assert 1 < most <= 20
 
 
 async def test_a_database_that_goes_away_ends_the_stream_and_is_told(database_url, monkeypatch):
@@ -344,9 +374,7 @@ async def test_a_replica_that_lost_its_lease_writes_nothing_more(database_url):
             replica.start()
             await it.hears(lines, "stream.caught_up")
             await it.listening()
-            it.bench.rows(
-                "UPDATE counterfoil.leases SET token = gen_random_uuid() WHERE resource = 'stream' RETURNING 1"
-            )
+            await it.rob()
             before = it.bench.rows("SELECT count(*) AS rows FROM mirror.deals")
             it.bench.books.trade(3)
             await it.hears(lines, "lease.lost")
@@ -359,9 +387,7 @@ async def test_a_replica_that_lost_its_lease_hangs_up_although_nothing_happens(d
         with said() as lines:
             it.replica(rhythm=Rhythm(beat=0.05, linger=0.01, stand_by=60.0)).start()
             await it.hears(lines, "stream.caught_up")
-            it.bench.rows(
-                "UPDATE counterfoil.leases SET token = gen_random_uuid() WHERE resource = 'stream' RETURNING 1"
-            )
+            await it.rob()
             await it.hears(lines, "lease.lost")
             await it.deaf()
             assert lines("stream.ended") == []

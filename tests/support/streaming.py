@@ -14,7 +14,7 @@ from support import pulling
 from support.pulling import PLATFORM, Bench, one_pass
 from support.waiting import until
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 # Everything at once, so that a test sees in a moment what a broker sees in a minute.
 QUICK = Rhythm(beat=0.05, linger=0.02, stand_by=0.05, first_pause=0.02, longest_pause=0.1)
 # What quotes change without an event: the stream tells it in binary frames, which are left to the polls.
@@ -107,10 +107,24 @@ class Streamed:
             while await asyncio.to_thread(self.differences, *(tables or STREAMED), besides=besides):  # noqa: ASYNC110 - neither books nor database say when
                 await asyncio.sleep(0)
 
+    async def rob(self) -> None:
+        """Let somebody else have the lease. In a thread: the row may be locked by a transaction that runs here."""
+        taken = "UPDATE counterfoil.leases SET token = gen_random_uuid() WHERE resource = 'stream' RETURNING 1"
+        assert len(await asyncio.to_thread(self.bench.rows, taken)) == 1
+
     def differences(self, *tables: str, besides: tuple[str, ...] = ()) -> list[str]:
         """See Bench.differences."""
         found = pulling.differences(self.bench.url, self.bench.books, *tables)
         return [line for line in found if not any(f".{column} is" in line for column in besides)]
+
+    async def hears_all(self, lines: Callable[[str], list[Any]], copies: int = 1) -> int:
+        """Wait until every event that was sent, so many times each, is written; returns how many these are."""
+        sent = self.bench.sandbox.platform.feed.sent * copies
+
+        def heard() -> int:
+            return sum(line["events"] for line in lines("stream.written"))
+
+        return await until(heard, (sent,), PATIENCE)
 
     async def hears(self, lines: Callable[[str], list[Any]], name: str, times: int = 1) -> Any:
         """Wait for the n-th event of a name; `lines` is what support.pulling.said gave."""

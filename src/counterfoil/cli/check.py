@@ -14,6 +14,8 @@ from counterfoil.cli.options import DONE, FAILED, config_option
 from counterfoil.ctrader_settings import CTraderSettings
 from counterfoil.domain.errors import ConfigurationError, CounterfoilError
 from counterfoil.observe import logs
+from counterfoil.platforms.streaming import EventSource
+from counterfoil.pull.streamed import tried
 from counterfoil.settings import Settings
 from counterfoil.store import Unreachable, brief, engine, migrations
 
@@ -49,7 +51,7 @@ class Checks:
 @config_option
 @click.option("--offline", is_flag=True, help="Only the file and its secrets.")
 def check(file: Path, *, offline: bool) -> int:
-    """Try out the settings: file, secrets, database, schema, and on each platform login, scope, clock and deals."""
+    """Try out the settings: file, secrets, database, schema, and on each platform login, scope, clock, deals and events."""
     # The lines below say it all.
     logs.configure(None, "critical")
     checks = Checks()
@@ -108,6 +110,9 @@ async def _platform(database: AsyncEngine, name: str, loaded: Settings, checks: 
             await checks.attempt(f"{name} clock", lambda: _clock(platform))
             for resource in platform.client.CHECKED:
                 await checks.attempt(f"{name} {resource}", lambda resource=resource: _reads(platform, resource))  # type: ignore[misc]
+            if platform.streamer is not None:
+                source = platform.streamer.source
+                await checks.attempt(f"{name} stream", lambda: _streams(source))
             checks.say(f"{name} writes", _writes(name, loaded))
     finally:
         await platform.close()
@@ -135,6 +140,11 @@ async def _clock(platform: Platform) -> str:
     if abs(skew) > ACCEPTABLE_SKEW:
         raise ConfigurationError(f"the platform's clock differs by {skew:+.0f} s: check NTP on this machine")
     return f"differs by less than {ACCEPTABLE_SKEW:.0f} s"
+
+
+async def _streams(source: EventSource) -> str:
+    await tried(source)
+    return "opens, and answers heartbeats"
 
 
 async def _reads(platform: Platform, resource: str) -> str:

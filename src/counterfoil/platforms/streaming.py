@@ -48,8 +48,8 @@ class Feed(Protocol):
     async def subscribe(self, groups: Iterable[int]) -> int:
         """Hear of the accounts of these groups, too; returns how many were not heard of before."""
 
-    async def settled(self) -> None:
-        """Until the platform has taken note of what we subscribed to, as well as it lets us know; needs events to be read."""
+    async def settled(self) -> bool:
+        """Until the platform has taken note of what we subscribed to; needs events to be read. False: it does not say so."""
 
     async def beat(self) -> None:
         """Show the platform that we are alive, and look whether it is and whether our session is still in force."""

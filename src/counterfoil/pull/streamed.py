@@ -9,14 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from counterfoil.domain import retry
-from counterfoil.domain.errors import CounterfoilError, LeaseLostError
+from counterfoil.domain.errors import CounterfoilError, LeaseLostError, TransientError
 from counterfoil.observe import events
 from counterfoil.platforms.streaming import EventSource, Feed, RenewedError, RowEvent
 from counterfoil.pull.pacing import STREAMED
-from counterfoil.store import Unreachable, leases, streams
+from counterfoil.store import Unreachable, leases, streams, whole
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.newer import Heard
 from counterfoil.store.runs import Runs
@@ -29,7 +29,6 @@ GOOD = 60.0
 # Records of a connection that are recognised when they come again.
 REMEMBERED = 20_000
 
-T = TypeVar("T")
 CatchUp = Callable[[], Awaitable[bool]]
 DatabaseLost = Callable[[BaseException], Awaitable[None]]
 
@@ -137,7 +136,7 @@ class Streamer:
             while True:
                 pause = self.rhythm.stand_by
                 try:
-                    lease = await _whole(self._turn())
+                    lease = await whole(self._turn())
                     if lease is not None:
                         async with self.runs.held(lease):
                             pause = await self._once(lease)
@@ -181,7 +180,7 @@ class Streamer:
         line = (reason.splitlines() or ["unknown"])[0][:500]
         events.emit(events.STREAM_ENDED, reason=line, retry_in=round(pause, 1))
         try:
-            await _whole(streams.ended(self.runs.engine, self.platform, line))
+            await whole(streams.ended(self.runs.engine, self.platform, line))
         except Unreachable as error:
             await self._lost(error)
         return pause
@@ -189,6 +188,26 @@ class Streamer:
     async def _lost(self, error: BaseException) -> None:
         if self.on_database_lost is not None:
             await self.on_database_lost(error)
+
+
+async def tried(source: EventSource) -> None:
+    """Open a stream, see a heartbeat answered and hang up; nothing is written.
+
+    Raises:
+        ConfigurationError, PermanentError, TransientError: what is wrong with it.
+    """
+    async with source.connect() as feed:
+        await _until_one_fails(_passed_over(feed), _answered(feed))
+
+
+async def _passed_over(feed: Feed) -> None:
+    async for _ in feed.events():
+        pass
+
+
+async def _answered(feed: Feed) -> None:
+    if not await feed.settled():
+        raise TransientError("it was opened, but does not answer heartbeats")
 
 
 class _Connection:
@@ -207,7 +226,7 @@ class _Connection:
 
     async def follow(self) -> None:
         """Until the connection, the lease or the database is lost, which is raised."""
-        groups = await self._feed.subscribe(await _whole(self._mirror.groups()))
+        groups = await self._feed.subscribe(await whole(self._mirror.groups()))
         self._behind.set()
         events.emit(events.STREAM_CONNECTED, groups=groups)
         try:
@@ -229,7 +248,7 @@ class _Connection:
     async def _write_batch(self) -> None:
         records, since, heard = self._inbox.take()
         pages = {table: self._streamer.source.page(table, lines) for table, lines in records.items()}
-        written, self._ours = await _whole(self._mirror.hear(pages, Heard(since, self._ours)))
+        written, self._ours = await whole(self._mirror.hear(pages, Heard(since, self._ours)))
         for rejected in written.rejected:
             events.emit(events.RECORD_QUARANTINED, record_id=rejected.record_id, reason=rejected.reason, count=1)
         events.emit(
@@ -247,10 +266,10 @@ class _Connection:
     async def _beat(self) -> None:
         while True:
             await self._feed.beat()
-            await _whole(self._mirror.still_ours())
+            await whole(self._mirror.still_ours())
             await self._tell()
             await asyncio.sleep(self._rhythm.beat)
-            if await self._feed.subscribe(await _whole(self._mirror.groups())):
+            if await self._feed.subscribe(await whole(self._mirror.groups())):
                 # What happened to the accounts of a new group before it was subscribed to.
                 self._caught_up = False
                 self._behind.set()
@@ -269,32 +288,19 @@ class _Connection:
             tries += 1
             await asyncio.sleep(retry.delay(tries, first=self._rhythm.beat, longest=self._rhythm.longest_pause))
         self._caught_up = True
-        await _whole(streams.mended(self._streamer.runs.engine, self._streamer.platform))
+        await whole(streams.mended(self._streamer.runs.engine, self._streamer.platform))
         events.emit(events.STREAM_CAUGHT_UP, seconds=round(time.monotonic() - self._began, 3))
         await self._tell()
 
     async def _tell(self) -> None:
         """Let polls slow down, here and in other replicas, once there is reason to."""
         if self._caught_up and self._proven:
-            await _whole(streams.alive(self._streamer.runs.engine, self._streamer.platform))
+            await whole(streams.alive(self._streamer.runs.engine, self._streamer.platform))
 
 
 def _told(error: CounterfoilError) -> float:
     """Seconds that an error says to wait; 0 where it does not say."""
     return getattr(error, "retry_after", None) or getattr(error, "retry_in", None) or 0.0
-
-
-async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Work with the database that is not cut in half: who is told to end meanwhile waits for it."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            # Nobody else asks for it any more.
-            task.exception()
-        raise
 
 
 async def _until_one_fails(*works: Coroutine[Any, Any, None]) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -60,6 +60,8 @@ Unreachable = (
 Refused = sa.exc.IntegrityError
 # What it raises when a value is none that it can hold.
 Unstorable = sa.exc.DataError
+
+T = TypeVar("T")
 
 
 def is_contention(error: BaseException) -> bool:
@@ -125,6 +127,22 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction on one connection: committed at the end, rolled back on any error."""
     async with engine.begin() as connection:
         yield connection
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Work with the database that is not cut in half: who is told to end meanwhile waits for it.
+
+    Nothing goes on behind it then that has a connection while the engine is disposed of.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            # Nobody else asks for it any more.
+            task.exception()
+        raise
 
 
 def driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[tuple[object, ...]]":

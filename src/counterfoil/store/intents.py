@@ -91,6 +91,10 @@ _UNREAD = f"""(
 )"""
 # A time that lies further ahead than anything sets was written before the clock was set back.
 _IS_DUE = "NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '2 h'"
+# Never above what a poll has seen, where polls note that: an event may name any id, and a look must not begin behind the effect.
+_NEWEST_DEAL = """least(coalesce((SELECT max(d.id) FROM mirror.deals d WHERE d.platform = :platform), 0),
+            (SELECT nullif((c.state ->> 'seen')::bigint, 0) FROM counterfoil.cursors c
+                WHERE c.platform = :platform AND c.resource = 'deals'))"""
 # Oldest first, and nothing that stands behind another of its lane. Rows that somebody has locked are being decided on.
 _CLAIM = sa.text(f"""
     WITH ready AS (
@@ -113,7 +117,7 @@ _CLAIM = sa.text(f"""
         lease_token = gen_random_uuid(), lease_until = {_LEASE}, deadline_at = {_LEASE},
         probe_first = ready.doubtful,
         launched_at = CASE WHEN ready.doubtful OR i.kind = ANY (:prepared) THEN NULL ELSE clock_timestamp() END,
-        fence = jsonb_build_object('deal', coalesce((SELECT max(d.id) FROM mirror.deals d WHERE d.platform = :platform), 0)),
+        fence = jsonb_build_object('deal', {_NEWEST_DEAL}),
         evidence = NULL, looks = 0, record_id = NULL
     FROM ready WHERE i.id = ready.id RETURNING i.id
 """)

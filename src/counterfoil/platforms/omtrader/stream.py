@@ -175,12 +175,14 @@ class OMTraderFeed:
             self._subscribed.add(group)
         return len(fresh)
 
-    async def settled(self) -> None:
+    async def settled(self) -> bool:
         """See platforms.streaming.Feed. Frames are read in their order, so a heartbeat that is answered came after them."""
         self._answered.clear()
         await self._socket.send(frames.HEARTBEAT)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), LONGEST_ANSWER)
+            async with asyncio.timeout(LONGEST_ANSWER):
+                await self._answered.wait()
+        return self._answered.is_set()
 
     async def beat(self) -> None:
         """See platforms.streaming.Feed."""
