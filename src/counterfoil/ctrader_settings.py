@@ -4,14 +4,22 @@ Names, ranges and words are the vendor's where they end up in a request (referen
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
 from counterfoil import setting_values as values
-from counterfoil.platform_settings import Interval, PlatformSettings, RateLimitSettings, every, intervals
+from counterfoil.domain.interval import Interval
+from counterfoil.platform_settings import (
+    Adaptive,
+    PlatformSettings,
+    RateLimitSettings,
+    Steady,
+    dumped,
+    every,
+    intervals,
+)
 from counterfoil.setting_sections import Section
 
 
@@ -29,20 +37,20 @@ class CTraderPullSettings(Section):
     is for a simulated platform, or for a broker who agrees.
     """
 
-    accounts: Interval = every("60s")
-    positions: Interval = every("60s")
-    deals: Interval = every("60s")
-    transactions: Interval = every("60s")
-    groups: Interval = every("1h")
-    symbols: Interval = every("1h")
-    deposit_assets: Interval = every("1h")
-    subaccounts: Interval = every("5m")
-    clients: Interval = every("5m")
-    sweep: Interval = every("24h")
+    accounts: Adaptive = every("60s")
+    positions: Adaptive = every("60s")
+    deals: Adaptive = every("60s")
+    transactions: Steady = every("60s")
+    groups: Adaptive = every("1h")
+    symbols: Adaptive = every("1h")
+    deposit_assets: Adaptive = every("1h")
+    subaccounts: Steady = every("5m")
+    clients: Steady = every("5m")
+    sweep: Steady = every("24h")
     """The full comparison that finds late rows and deletions."""
 
 
-def _pull(value: object) -> Mapping[str, timedelta]:
+def _pull(value: object) -> Mapping[str, Interval]:
     return intervals(CTraderPullSettings.model_validate(value))
 
 
@@ -97,9 +105,9 @@ class CTraderSettings(PlatformSettings):
     rate_limit: CTraderRateLimitSettings = Field(default_factory=CTraderRateLimitSettings)
     """What may be asked of the platform, over all replicas together."""
     pull: Annotated[
-        Mapping[str, timedelta],
+        Mapping[str, Interval],
         PlainValidator(_pull, json_schema_input_type=CTraderPullSettings),
-        PlainSerializer(dict),
+        PlainSerializer(dumped),
     ] = Field(default_factory=lambda: _pull({}))
     """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
     account_defaults: Annotated[

@@ -1,6 +1,6 @@
 """The settings of one platform: what both kinds have in common, and those of OMTrader."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import combinations
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, field_validator, model_validator
 
 from counterfoil import setting_values as values
+from counterfoil.domain.interval import Interval
 from counterfoil.setting_sections import Section, shown
 
 SHORTEST_MARGIN = timedelta(seconds=5)
@@ -33,19 +34,55 @@ class Every(Section):
     every: values.Duration
     """The time between two pulls."""
 
-
-def _interval(value: object) -> timedelta | None:
-    """The time between two pulls, None for `off` (which YAML reads as false)."""
-    if value is False or value == "off":
-        return None
-    if not isinstance(value, Mapping):
-        raise values.wrong("is not an interval; write {every: 30s}, or off")
-    return Every.model_validate(value).every
+    @property
+    def interval(self) -> Interval:
+        """The same whether anything changes or not."""
+        return Interval.steady(self.every)
 
 
-Interval: TypeAlias = Annotated[
-    timedelta | None, PlainValidator(_interval, json_schema_input_type=Every | Literal["off", False])
+class EveryOrIdle(Every):
+    """How often a resource is pulled, less often while nothing changes where `idle` is given."""
+
+    idle: Annotated[values.Duration | None, values.GIVEN] = None
+    """The longest time between two pulls, however long nothing changes; left out: that of `every`."""
+
+    @field_validator("idle")
+    @classmethod
+    def _idle_is_longer(cls, idle: timedelta, info: ValidationInfo) -> timedelta:
+        every = info.data.get("every")  # absent when it was refused itself
+        if every is not None and idle < every:
+            given = values.duration_text(every)
+            raise values.wrong(f"is shorter than every: {given}; it is the longest interval: write {given} or more")
+        return idle
+
+    @property
+    def interval(self) -> Interval:
+        """From `every` to `idle`."""
+        return Interval(self.every, self.idle or self.every)
+
+
+def _interval_of(section: type[Every]) -> Callable[[object], Interval | None]:
+    """Reads the time between two pulls, None for `off` (which YAML reads as false)."""
+
+    def interval(value: object) -> Interval | None:
+        if value is False or value == "off":
+            return None
+        if not isinstance(value, Mapping):
+            raise values.wrong("is not an interval; write {every: 30s}, or off")
+        return section.model_validate(value).interval
+
+    return interval
+
+
+Steady: TypeAlias = Annotated[
+    Interval | None, PlainValidator(_interval_of(Every), json_schema_input_type=Every | Literal["off", False])
 ]
+"""Always the same: the sweep, and what asks nothing of the platform while nothing changes but its share of a slow round."""
+Adaptive: TypeAlias = Annotated[
+    Interval | None,
+    PlainValidator(_interval_of(EveryOrIdle), json_schema_input_type=EveryOrIdle | Literal["off", False]),
+]
+"""Between two bounds."""
 
 
 def every(text: str) -> Any:
@@ -53,7 +90,7 @@ def every(text: str) -> Any:
     return Field(default={"every": text}, validate_default=True)
 
 
-def intervals(pulls: Section) -> Mapping[str, timedelta]:
+def intervals(pulls: Section) -> Mapping[str, Interval]:
     """The interval of each resource that is pulled; what is `off` is absent."""
     return MappingProxyType({name: interval for name, interval in pulls if interval is not None})
 
@@ -89,7 +126,7 @@ class PlatformSettings(Section):
     """How long a worker holds a write before another may take it over: 5s longer than `timeout` or more, at most 10m."""
     rate_limit: RateLimitSettings = Field(default_factory=RateLimitSettings)
     """What may be asked of the platform, over all replicas together."""
-    pull: Mapping[str, timedelta]
+    pull: Mapping[str, Interval]
     """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
     push: Annotated[bool | None, values.GIVEN] = None
     """Whether the platform is written to; left out: true where `crm.encryption_key` is set, else false."""
@@ -115,29 +152,39 @@ class PlatformSettings(Section):
 
     def shown(self) -> dict[str, object]:
         """As in `Section`; resources that are not pulled read `off`."""
-        every_pull = {name: self.pull.get(name) for name in self.PULLS.model_fields}
-        pull = {name: {"every": shown(interval)} if interval else "off" for name, interval in every_pull.items()}
+        pull = dict.fromkeys(self.PULLS.model_fields, "off") | dumped(self.pull)
         return {**super().shown(), "pull": pull}
+
+
+def dumped(pulls: Mapping[str, Interval]) -> dict[str, dict[str, object]]:
+    """The intervals as the file would write them, those that are off left out."""
+    return {name: _shown(interval) for name, interval in pulls.items()}
+
+
+def _shown(interval: Interval) -> dict[str, object]:
+    """As the file would write it."""
+    every = {"every": shown(interval.every)}
+    return every if interval == Interval.steady(interval.every) else {**every, "idle": shown(interval.idle)}
 
 
 class PullSettings(Section):
     """How often each resource is pulled; one that is left out keeps its default, `off`: it is not pulled."""
 
-    accounts: Interval = every("60s")
-    positions: Interval = every("15s")
-    deals: Interval = every("30s")
-    transactions: Interval = every("60s")
-    orders: Interval = every("60s")
-    clients: Interval = every("5m")
-    groups: Interval = every("1h")
-    symbols: Interval = every("1h")
-    commissions: Interval = every("1h")
-    group_symbols: Interval = every("1h")
-    sweep: Interval = every("24h")
+    accounts: Adaptive = every("60s")
+    positions: Adaptive = every("15s")
+    deals: Adaptive = every("30s")
+    transactions: Steady = every("60s")
+    orders: Adaptive = every("60s")
+    clients: Adaptive = every("5m")
+    groups: Adaptive = every("1h")
+    symbols: Adaptive = every("1h")
+    commissions: Adaptive = every("1h")
+    group_symbols: Adaptive = every("1h")
+    sweep: Steady = every("24h")
     """The full comparison that finds late rows and deletions."""
 
 
-def _pull(value: object) -> Mapping[str, timedelta]:
+def _pull(value: object) -> Mapping[str, Interval]:
     return intervals(PullSettings.model_validate(value))
 
 
@@ -223,7 +270,7 @@ class OMTraderSettings(PlatformSettings):
     page_size: values.Whole = Field(default=500, ge=2, le=10_000)
     """Rows a page; at least 2, because each page after the first overlaps the one before."""
     pull: Annotated[
-        Mapping[str, timedelta], PlainValidator(_pull, json_schema_input_type=PullSettings), PlainSerializer(dict)
+        Mapping[str, Interval], PlainValidator(_pull, json_schema_input_type=PullSettings), PlainSerializer(dumped)
     ] = Field(default_factory=lambda: _pull({}))
     """The interval of each resource that is pulled, and of the sweep; what is `off` is absent."""
     money: MoneySettings = Field(default_factory=MoneySettings)

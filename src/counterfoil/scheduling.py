@@ -27,8 +27,6 @@ AFTER = {
 FIRST = ("symbols", "groups", "accounts")
 # Ticks are spread by this share of the interval, so that resources and replicas do not all ask at once.
 JITTER = 0.05
-# A run that began a little less than an interval ago was this tick's, of another replica.
-EARLY = 0.8
 RETRY_FIRST = 5.0
 # The first readings bring everything; the first comparison can wait until they had their time.
 FIRST_SWEEP = timedelta(minutes=30)
@@ -56,9 +54,9 @@ class Schedule:
 
     def add(self, platform: Platform) -> None:
         """Pull a platform's resources from now on."""
-        for resource, every in platform.settings.pull.items():
+        for resource, interval in platform.settings.pull.items():
             if resource not in FIRST and _after(platform).get(resource) not in platform.settings.pull:
-                delay = min(every, FIRST_SWEEP) if resource == "sweep" else timedelta(0)
+                delay = min(interval.every, FIRST_SWEEP) if resource == "sweep" else timedelta(0)
                 self._add_job(platform, resource, delay)
         self._spawn(self._log_in(platform), platform)
         for resource in FIRST:
@@ -90,17 +88,17 @@ class Schedule:
 
     async def _begin(self, platform: Platform, resource: str) -> None:
         """Read a resource that others wait for, and try again soon until it is there; then let them begin."""
-        await self._run(platform, resource, platform.settings.pull[resource] * EARLY)
+        await self._run(platform, resource, Wish(when_due=True))
         while not await platform.puller.has_read(resource):
             await asyncio.sleep(RETRY_FIRST)
-            await self._run(platform, resource, timedelta(0))
-        self._add_job(platform, resource, platform.settings.pull[resource])
+            await self._run(platform, resource, Wish())
+        self._add_job(platform, resource, platform.settings.pull[resource].every)
         for dependent, needed in _after(platform).items():
             if needed == resource and dependent in platform.settings.pull:
                 self._add_job(platform, dependent, timedelta(0))
 
     def _add_job(self, platform: Platform, resource: str, delay: timedelta) -> None:
-        every = platform.settings.pull[resource].total_seconds()
+        every = platform.settings.pull[resource].every.total_seconds()
         self._scheduler.add_job(
             self._tick,
             "interval",
@@ -130,26 +128,16 @@ class Schedule:
     async def _caught_up(self, platform: Platform, resource: str) -> bool:
         result = Result.MORE
         while result is Result.MORE:
-            result = await self._wished(platform, resource, Wish(wait=True))
+            result = await self._run(platform, resource, Wish(wait=True))
         return result is Result.DONE
 
     async def _due(self, platform: Platform, resource: str) -> None:
-        """The run of one beat, unless one began within the interval that is wanted now."""
-        try:
-            every = await platform.puller.interval(resource)
-        except Unreachable as error:
-            await self._on_database_lost(error)
-            return
-        await self._until_done(platform, resource, every * EARLY)
+        """The run of one beat, unless one began within the interval that is wanted now; on and on while there is more."""
+        wish = Wish(when_due=True)
+        while await self._run(platform, resource, wish) is Result.MORE:
+            wish = Wish()
 
-    async def _until_done(self, platform: Platform, resource: str, not_within: timedelta) -> None:
-        while await self._run(platform, resource, not_within) is Result.MORE:
-            not_within = timedelta(0)
-
-    async def _run(self, platform: Platform, resource: str, not_within: timedelta) -> Result:
-        return await self._wished(platform, resource, Wish(not_within=not_within))
-
-    async def _wished(self, platform: Platform, resource: str, wish: Wish) -> Result:
+    async def _run(self, platform: Platform, resource: str, wish: Wish) -> Result:
         try:
             return await platform.puller.run(resource, wish)
         except Unreachable as error:

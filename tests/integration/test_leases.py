@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.domain.errors import LeaseLostError
 from counterfoil.store import leases
+from counterfoil.store.cursors import Success
 from counterfoil.store.engine import transaction
 from counterfoil.store.runs import Runs
 from support.proxy import Proxy
@@ -168,6 +169,40 @@ async def test_a_lease_is_given_back_when_the_work_fails_or_is_cancelled(databas
     assert await take(replica) is not None
 
 
+async def leave(engine: AsyncEngine, lease: leases.Lease) -> None:
+    """Work that is over at once."""
+    async with leases.held(engine, lease):
+        pass
+
+
+async def test_who_is_told_to_end_while_a_lease_is_given_back_leaves_nothing_behind(database, replica):
+    """Else a connection would be in use behind the end of everything, and never be closed."""
+    lease = await take(database)
+    async with transaction(replica) as connection:
+        await leases.hold(connection, lease)
+        leaving = asyncio.create_task(leave(database, lease))
+        await until_blocked(replica)
+        leaving.cancel()
+        assert await asyncio.wait([leaving], timeout=0.05) == (set(), {leaving})
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert database.pool.checkedout() == 0
+    assert await take(replica) is not None
+
+
+async def test_who_is_told_to_end_while_a_lease_is_renewed_leaves_nothing_behind(database, replica):
+    lease = await take(database, ttl=SHORT)
+    async with transaction(replica) as connection:
+        await leases.hold(connection, lease)
+        keeping = asyncio.create_task(leases._keep(database, lease))
+        await until_blocked(replica)
+        keeping.cancel()
+        assert await asyncio.wait([keeping], timeout=0.05) == (set(), {keeping})
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    assert database.pool.checkedout() == 0
+
+
 async def test_one_who_lost_the_lease_cannot_release_or_renew_it(database, replica):
     lost = await take(database)
     await lapse(database)
@@ -234,11 +269,14 @@ async def test_a_database_that_goes_away_ends_the_work_and_not_the_keeper(databa
 
 async def test_runs_tell_how_old_the_mirror_had_become_and_how_often_they_failed(database):
     runs = Runs(database)
-    assert await runs.succeeded("live", "deals", took=2.0) is None
+    noted, _ = await runs.succeeded("live", "deals", Success(took=timedelta(seconds=2)))
+    assert noted.lag is None
+    assert 2 <= noted.age < 60
     assert [await runs.failed("live", "deals", reason="down") for _ in range(2)] == [1, 2]
     state = (
         "SELECT failures, reason, failed_at IS NULL, succeeded_at - as_of > interval '1.9 s' FROM counterfoil.freshness"
     )
     assert await query(database, state) == [(2, "down", False, True)]
-    assert await runs.succeeded("live", "deals", took=0.0) > 1.9
+    noted, _ = await runs.succeeded("live", "deals", Success(took=timedelta(0)))
+    assert noted.lag > 1.9 > noted.age
     assert await query(database, state) == [(0, None, True, False)]

@@ -297,7 +297,7 @@ async def test_nothing_is_written_once_the_lease_is_lost(database, accounts, pos
 
 async def test_freshness_lists_every_resource_that_ever_ran(database):
     async with transaction(database) as connection:
-        await cursors.succeeded(connection, "live", "deals", took=timedelta(seconds=3))
+        await cursors.succeeded(connection, "live", "deals", cursors.Success(took=timedelta(seconds=3)))
         await cursors.failed(connection, "live", "accounts", reason="down")
         listed = await cursors.freshness(connection)
         assert 3 <= await cursors.age(connection, "live", "deals") < 60

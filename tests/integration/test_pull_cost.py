@@ -4,6 +4,8 @@ import pytest
 
 from support.pulling import POLLED, Bench, bench, marks, one_pass
 
+HISTORIES = ("deals", "positions/history", "orders/history")
+
 
 def counted(it: Bench) -> dict[str, int]:
     """Requests by list since the journal was cleared."""
@@ -37,6 +39,36 @@ async def test_a_poll_of_everything_that_finds_nothing_writes_nothing_and_asks_e
             "groups": 1, "symbols": 1, "clients": 1, "accounts": 1, "positions": 1, "orders": 1, "deals": 1,
             "positions/history": 1, "orders/history": 1,
         }  # fmt: skip
+
+
+async def test_a_cycle_costs_the_listings_and_a_request_for_each_account_whose_money_moved(database_url):
+    """And no more than ten besides, for histories and what left a live list."""
+    async with bench(database_url, clients=300, accounts=600, deals=1_500) as it:
+        puller = it.puller(page_size=500)
+        for _ in range(2):
+            await one_pass(puller)
+        accounts = it.books.accounts.rows
+        before = {key: (account.balance, account.credit) for key, account in accounts.items()}
+        it.books.trade()
+        still = [key for key, held in before.items() if (accounts[key].balance, accounts[key].credit) == held]
+        for key in still[:20]:
+            it.books.move_money(accounts[key], 10_000, 2, "")
+        moved = len(before) - len(still) + 20
+        assert 20 < moved < 100
+        it.forget_requests()
+        assert await one_pass(puller, wait=True) == {}
+        counts = counted(it)
+        asked = [name for name in counts if name.startswith("accounts/")]
+        listings = {
+            name: n for name, n in counts.items() if name not in (*asked, *HISTORIES) and not name[-1].isdigit()
+        }
+        assert len(asked) == moved
+        assert set(counts) - set(asked) - set(listings) <= {*HISTORIES}
+        assert sum(counts.values()) <= sum(listings.values()) + moved + 10
+        # One more where the number of rows looks like the platform's limit of a list.
+        assert listings["accounts"] <= 3
+        assert listings["clients"] <= 2
+        assert it.differences("deals", "transactions", "accounts") == []
 
 
 async def test_accounts_cost_their_pages_and_nothing_more(database_url):

@@ -92,7 +92,7 @@ class CTraderPull(pulling.Bench):
             platform=PLATFORM,
             reader=client(self.sandbox.url),
             pace=Pace(page_size=1, ahead=3, slice=slice),
-            intervals=intervals,
+            intervals=pulling.paced(intervals),
             plan=CTRADER,
         )
         self.pullers.append(made)

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from counterfoil.pull import explained, registered
 from counterfoil.pull.run import Memory, Pace, Run
 from counterfoil.store import engine
+from counterfoil.store.cursors import Success
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.publishing import PublishedPlatform
 from counterfoil.store.runs import Runs
@@ -111,7 +112,7 @@ class Ledger:
         async with runs.held(lease):
             if rows:
                 await write(self.database, resource, *rows, platform=NAME)
-            await runs.succeeded(NAME, resource, took=0)
+            await runs.succeeded(NAME, resource, Success(took=timedelta(0)))
 
     # --- our own looks ---
 
@@ -133,7 +134,7 @@ class Ledger:
                 full=full,
             )
             await PULLS[resource](run)
-            await runs.succeeded(NAME, resource, took=0)
+            await runs.succeeded(NAME, resource, Success(took=timedelta(0)))
         return run
 
     def round(self) -> None:

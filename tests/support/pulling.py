@@ -10,6 +10,7 @@ import psycopg
 import structlog
 from psycopg.rows import namedtuple_row
 
+from counterfoil.domain.interval import Interval
 from counterfoil.domain.page import Page
 from counterfoil.platforms.base import Query, Reader
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
@@ -34,6 +35,11 @@ MARKS = "SELECT md5(string_agg(concat(ctid, xmin, xmax), ' ' ORDER BY ctid)) AS 
 MOST_RUNS = 2_000
 
 
+def paced(intervals: Mapping[str, timedelta | Interval]) -> Mapping[str, Interval]:
+    """What a puller takes, of what is short to write."""
+    return {name: Interval.steady(one) if isinstance(one, timedelta) else one for name, one in intervals.items()}
+
+
 @dataclass
 class Bench:
     """One sandbox and one database; every `Puller` made here is a replica of its own, with its own connections."""
@@ -53,7 +59,7 @@ class Bench:
         page_size: int = 50,
         ahead: int = 3,
         slice: float = 1_000.0,  # noqa: A002 - Pace's word for it
-        intervals: Mapping[str, timedelta] = INTERVALS,
+        intervals: Mapping[str, timedelta | Interval] = INTERVALS,
     ) -> Puller:
         """A replica that remembers nothing yet."""
         connection = Connection(base_url=self.sandbox.url, username="crm-api", password="sandbox", timeout=10)
@@ -62,7 +68,7 @@ class Bench:
             platform=PLATFORM,
             reader=OMTrader(connection, FreeBudget(), PrivateVault()),
             pace=Pace(page_size=page_size, ahead=ahead, slice=slice),
-            intervals=intervals,
+            intervals=paced(intervals),
         )
         self.pullers.append(puller)
         return puller

@@ -19,6 +19,8 @@ FINISHED = {
     "deleted": 2,
     "quarantined": 1,
     "lag": 1.5,
+    "age": 0.25,
+    "interval": 30.0,
     "duration": 0.2,
 }
 
@@ -37,6 +39,7 @@ def value(metrics, name, **labels):
         ("counterfoil_pull_rows_deleted_total", 2),
         ("counterfoil_pull_rows_quarantined_total", 1),
         ("counterfoil_pull_lag_seconds", 1.5),
+        ("counterfoil_pull_interval_seconds", 30),
         ("counterfoil_pull_duration_seconds_sum", 0.2),
         ("counterfoil_pull_duration_seconds_count", 1),
     ],
@@ -52,6 +55,14 @@ def test_a_finished_pull_leaves_its_time(monkeypatch):
     metrics = Metrics()
     metrics.observe("pull.finished", FINISHED)
     assert value(metrics, "counterfoil_pull_last_success_timestamp_seconds", **HERE) == 1_700_000_000.25
+    assert value(metrics, "counterfoil_pull_as_of_timestamp_seconds", **HERE) == 1_700_000_000
+
+
+@pytest.mark.parametrize("name", ["interval", "lag"])
+def test_what_a_finished_pull_does_not_know_has_no_figure(name):
+    metrics = Metrics()
+    metrics.observe("pull.finished", {**FINISHED, name: None})
+    assert value(metrics, f"counterfoil_pull_{name}_seconds", **HERE) is None
 
 
 def test_counts_of_several_pulls_add_up():

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from counterfoil import settings
 from counterfoil.domain.errors import ConfigurationError
+from counterfoil.domain.interval import Interval
 from counterfoil.settings import Settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -84,7 +85,7 @@ def test_a_stream_is_at_the_host_of_the_platform_unless_it_is_said_to_be_elsewhe
 
 
 def test_every_resource_has_a_default_interval(load):
-    assert {name: int(every.total_seconds()) for name, every in load().platforms["live"].pull.items()} == {
+    assert {name: int(pull.every.total_seconds()) for name, pull in load().platforms["live"].pull.items()} == {
         "accounts": 60,
         "positions": 15,
         "deals": 30,
@@ -104,7 +105,14 @@ def test_a_resource_that_is_off_is_absent(load, off):
     pull = load(live(f"pull: {{orders: {off}}}")).platforms["live"].pull
 
     assert "orders" not in pull
-    assert pull["deals"] == timedelta(seconds=30)
+    assert pull["deals"] == Interval.steady(timedelta(seconds=30))
+
+
+def test_a_resource_may_be_asked_for_less_often_while_nothing_changes(load):
+    pull = load(live("pull: {deals: {every: 30s, idle: 5m}, orders: {every: 60s, idle: 60s}}")).platforms["live"].pull
+
+    assert pull["deals"] == Interval(every=timedelta(seconds=30), idle=timedelta(minutes=5))
+    assert pull["orders"] == Interval.steady(timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +126,7 @@ def test_a_resource_that_is_off_is_absent(load, off):
     ],
 )
 def test_a_duration_is_a_whole_number_and_a_unit(load, written, meant):
-    assert load(live(f"pull: {{deals: {{every: {written}}}}}")).platforms["live"].pull["deals"] == meant
+    assert load(live(f"pull: {{deals: {{every: {written}}}}}")).platforms["live"].pull["deals"].every == meant
 
 
 @pytest.mark.parametrize(
@@ -202,7 +210,7 @@ def test_the_environment_beats_the_file(load, monkeypatch):
     assert (loaded.database.url, loaded.database.migrate) == ("postgresql://elsewhere", False)
     assert platform.password.get_secret_value() == "12345678"
     assert platform.page_size == 100
-    assert platform.pull["deals"] == timedelta(seconds=5)
+    assert platform.pull["deals"].every == timedelta(seconds=5)
     assert "orders" not in platform.pull
 
 
@@ -282,7 +290,7 @@ def test_the_same_file_gives_equal_settings(load):
 
 
 def test_a_dump_of_the_settings_holds_plain_mappings(load):
-    assert load().model_dump()["platforms"]["live"]["pull"]["deals"] == timedelta(seconds=30)
+    assert load().model_dump()["platforms"]["live"]["pull"]["deals"] == {"every": "30s"}
 
 
 def test_no_representation_holds_a_secret(load):
@@ -297,7 +305,7 @@ def test_no_representation_holds_a_secret(load):
 
 
 def test_show_masks_secrets_and_writes_durations_as_the_file_does(load):
-    text = live("timeout: 1500ms\npull: {deals: {every: 90s}, orders: off}")
+    text = live("timeout: 1500ms\npull: {deals: {every: 90s}, orders: off, positions: {every: 15s, idle: 2m}}")
     shown = yaml.safe_load(settings.show(load(f"{text}crm: {{encryption_key: {FERNET_KEY}}}")))
 
     platform = shown["platforms"]["live"]
@@ -305,6 +313,7 @@ def test_show_masks_secrets_and_writes_durations_as_the_file_does(load):
     assert platform["timeout"] == "1500ms"
     assert platform["pull"]["deals"] == {"every": "90s"}
     assert platform["pull"]["sweep"] == {"every": "24h"}
+    assert platform["pull"]["positions"] == {"every": "15s", "idle": "2m"}
     assert platform["pull"]["orders"] == "off"
     assert shown["database"] == {"url": "embedded", "migrate": True}
 

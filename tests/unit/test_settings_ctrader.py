@@ -102,7 +102,7 @@ def test_a_short_section_gets_the_documented_defaults(load):
 
 
 def test_every_resource_has_a_default_interval(load):
-    assert {name: int(every.total_seconds()) for name, every in load().platforms["ct-live"].pull.items()} == {
+    assert {name: int(pull.every.total_seconds()) for name, pull in load().platforms["ct-live"].pull.items()} == {
         "accounts": 60,
         "positions": 60,
         "deals": 60,
@@ -120,7 +120,7 @@ def test_a_resource_may_be_off_or_asked_for_more_often_than_the_vendor_likes(loa
     pull = load(more("pull: {subaccounts: off, positions: {every: 1s}}")).platforms["ct-live"].pull
 
     assert "subaccounts" not in pull
-    assert (pull["positions"], pull["deals"]) == (timedelta(seconds=1), timedelta(seconds=60))
+    assert (pull["positions"].every, pull["deals"].every) == (timedelta(seconds=1), timedelta(seconds=60))
 
 
 @pytest.mark.parametrize("name", ["live", "demo", "live2", "0", "a_b-c", "x" * 40])
@@ -448,7 +448,7 @@ def test_the_environment_reaches_every_key_of_a_platform_with_a_dash_in_its_name
     assert (platform.password, platform.manager_login) == (SecretStr("s3cret"), 7)
     assert platform.rate_limit.writes_per_hour == 20
     assert "deposit_assets" not in platform.pull
-    assert platform.pull["deals"] == timedelta(minutes=2)
+    assert platform.pull["deals"].every == timedelta(minutes=2)
     assert dict(platform.account_defaults) == {
         "groupName": "vip",
         "maxLeverage": 3,
@@ -508,7 +508,8 @@ def test_a_platform_is_written_to_where_there_is_a_key(load, push, crm, pushes):
     ("lines", "changed"),
     [
         ("timeout: 21s", ["timeout"]),
-        ("pull: {deals: {every: 5m}}", ["pull.deals"]),
+        ("pull: {deals: {every: 5m}}", ["pull.deals.every"]),
+        ("pull: {deals: {every: 60s, idle: 5m}}", ["pull.deals.idle"]),
         ("pull: {deals: off}", ["pull.deals"]),
         ("rate_limit: {writes_per_hour: 7}", ["rate_limit.writes_per_hour"]),
         ("account_defaults: {groupName: vip}", ["account_defaults.groupName"]),

@@ -142,6 +142,17 @@ PLATFORM = [  # a line below `live:`, and what is said about it; the line is lin
     ("<<: {page_size: 1}", "platforms.live.<<: unknown key; "),
     ("pull: {deal: {every: 1s}}", "platforms.live.pull.deal: unknown key; did you mean deals?"),
     ("pull: {deals: {evry: 1s}}", "platforms.live.pull.deals.every: missing (and 1 more)"),
+    (
+        "pull: {deals: {every: 30s, idle: 10s}}",
+        'platforms.live.pull.deals.idle: "10s" is shorter than every: 30s; it is the longest interval: write 30s or more',
+    ),
+    (
+        "pull: {deals: {every: 30s, idle: off}}",
+        'platforms.live.pull.deals.idle: "false" is not a duration; write 30s, 5m or 1h',
+    ),
+    ("pull: {deals: {idle: 5m}}", "platforms.live.pull.deals.every: missing"),
+    ("pull: {sweep: {every: 24h, idle: 48h}}", "platforms.live.pull.sweep.idle: unknown key"),
+    ("pull: {transactions: {every: 60s, idle: 5m}}", "platforms.live.pull.transactions.idle: unknown key"),
     ("pull: {deals: {every: 30}}", 'platforms.live.pull.deals.every: "30" is not a duration; write 30s, 5m or 1h'),
     ("pull: {deals: {every: '30'}}", 'platforms.live.pull.deals.every: "30" is not a duration; write 30s, 5m or 1h'),
     ("pull: {deals: {every: 1.5h}}", '"1.5h" is not a duration; write 30s, 5m or 1h'),

@@ -12,18 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from counterfoil import assembly, settings
-from counterfoil.cli import status_text
+from counterfoil.cli import status_freshness, status_text
 from counterfoil.cli.options import DONE, NEEDS_A_PERSON, config_option
-from counterfoil.platform_settings import OMTraderSettings
-from counterfoil.pull.pacing import STREAMED, slowed
+from counterfoil.cli.status_freshness import Freshness
 from counterfoil.settings import Settings
 from counterfoil.store import desk, engine, migrations, report
 from counterfoil.store.desk import Desk
-from counterfoil.store.report import Report, Resource
-from counterfoil.store.streams import BELIEVED, STREAM
+from counterfoil.store.report import Report
 
-# A resource is late when it is this many intervals old: one miss is noise.
-LATE = 3
+# A resource that failed so often in a row needs a person: one failure is noise.
+FAILURES = 3
+# Where nobody's window sets a width: room for every column on one line.
+PLAIN_WIDTH = 140
 
 
 @click.command()
@@ -38,7 +38,7 @@ def status(file: Path, *, as_json: bool) -> int:
     concerns = [*status_text.concerns(stands, loaded), *_concerns(found, loaded)]
     headline = status_text.headline(stands, concerns, loaded)
     if as_json:
-        plain = {"headline": headline, **_plain(found, concerns), **status_text.plain(stands)}
+        plain = {"headline": headline, **_plain(found, loaded, concerns), **status_text.plain(stands)}
         click.echo(json.dumps(plain, default=str, indent=2))
     else:
         _show(found, stands, [headline, *concerns], loaded)
@@ -60,7 +60,7 @@ def _concerns(found: Report, loaded: Settings) -> list[str]:
         f"counterfoil sync -c FILE --full --accept-deletions {held.resource}"
         for held in found.held
     ]
-    failing = (row for row in found.resources if row.platform in loaded.platforms and row.failures >= LATE)
+    failing = (row for row in found.resources if row.platform in loaded.platforms and row.failures >= FAILURES)
     return lines + [
         f"{row.platform}/{row.resource}: failed {row.failures} times in a row: {row.reason}" for row in failing
     ]
@@ -68,18 +68,17 @@ def _concerns(found: Report, loaded: Settings) -> list[str]:
 
 def _show(found: Report, stands: Desk, lines: list[str], loaded: Settings) -> None:
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
     if stands.queues:
         console.print(_table(status_text.QUEUE_HEADINGS, status_text.queues(stands), left=("platform",)))
     console.print(
         _table(
-            ("platform", "resource", "rows", "as of", "age", "state"),
-            (
-                (row.platform, row.resource, _count(row.rows), _moment(row.as_of), _age(row.age), _state(row, loaded))
-                for row in found.resources
-            ),
-            left=("platform", "resource", "as of", "state"),
+            ("platform", "resource", "rows", "as of", "age", "asked", "state"),
+            map(_told, status_freshness.freshness(found, loaded)),
+            left=("platform", "resource", "as of", "asked", "state"),
         )
     )
     for platform, reason in found.paused.items():
@@ -99,6 +98,11 @@ def _table(headings: Iterable[str], rows: Iterable[tuple[str, ...]], *, left: Co
     return table
 
 
+def _told(one: Freshness) -> tuple[str, ...]:
+    row = one.row
+    return row.platform, row.resource, _count(row.rows), _moment(row.as_of), _age(row.age), one.asked, one.state
+
+
 def _count(rows: int | None) -> str:
     return "" if rows is None else f"{rows:,}"
 
@@ -111,37 +115,28 @@ def _age(age: timedelta | None) -> str:
     return "" if age is None else f"{age.total_seconds():.0f} s"
 
 
-def _state(row: Resource, loaded: Settings) -> str:
-    own = loaded.platforms.get(row.platform)
-    every = own.pull.get(row.resource) if own else None
-    streams = isinstance(own, OMTraderSettings) and own.stream
-    if row.reason:
-        return f"failing: {row.reason}"
-    if streams and row.resource == STREAM:
-        relied = row.age is not None and row.age <= BELIEVED
-        return "relied on" if relied else "not relied on"
-    if streams and every is not None and row.resource in STREAMED:
-        # As old as that is in order while the stream is relied on.
-        every = slowed(every)
-    if every is None:
-        return "not pulled by these settings"
-    return "late" if row.age is not None and row.age > every * LATE else "fresh"
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
-def _plain(found: Report, concerns: list[str]) -> dict[str, object]:
+def _plain(found: Report, loaded: Settings, concerns: list[str]) -> dict[str, object]:
     return {
         "concerns": concerns,
         "resources": [
             {
-                "platform": row.platform,
-                "resource": row.resource,
-                "rows": row.rows,
-                "as_of": row.as_of and row.as_of.isoformat(),
-                "age_seconds": row.age and row.age.total_seconds(),
-                "failures": row.failures,
-                "reason": row.reason,
+                "platform": one.row.platform,
+                "resource": one.row.resource,
+                "rows": one.row.rows,
+                "as_of": one.row.as_of and one.row.as_of.isoformat(),
+                "age_seconds": _seconds(one.row.age),
+                "interval_seconds": _seconds(one.interval),
+                "every_seconds": None if one.bounds is None else _seconds(one.bounds.every),
+                "idle_seconds": None if one.bounds is None else _seconds(one.bounds.idle),
+                "state": one.state,
+                "failures": one.row.failures,
+                "reason": one.row.reason,
             }
-            for row in found.resources
+            for one in status_freshness.freshness(found, loaded)
         ],
         "held": [{"platform": h.platform, "resource": h.resource, "rows": h.rows} for h in found.held],
         "paused": found.paused,

@@ -151,7 +151,9 @@ PULL_FINISHED = event(
     changed="rows that were different in the mirror",
     deleted="rows that got a tombstone",
     quarantined="records that could not be read",
-    lag="seconds since the newest complete run before it began: how old the mirror had become; null for the first",
+    lag="how old the mirror had become before it was written, in seconds; null for the first",
+    age="how old the mirror is now, in seconds: what it shows is what the platform held then, or later",
+    interval="seconds between two runs that are wanted from now on; null: these settings do not pull it by itself",
     duration="seconds",
 )
 PULL_PROGRESSED = event(

@@ -53,6 +53,46 @@ class _Stream:
         )
 
 
+class _Freshness:
+    """What finished pulls tell of the age of the mirror; those of this process alone."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lag = Gauge(
+            "counterfoil_pull_lag_seconds",
+            "How old the mirror had become before the last finished pull.",
+            _PULL,
+            registry=registry,
+        )
+        self._interval = Gauge(
+            "counterfoil_pull_interval_seconds",
+            "Seconds between two pulls that the last finished pull left wanted.",
+            _PULL,
+            registry=registry,
+        )
+        self._as_of = Gauge(
+            "counterfoil_pull_as_of_timestamp_seconds",
+            "Unix time of the moment that the mirror shows since the last finished pull.",
+            _PULL,
+            registry=registry,
+        )
+        self._success = Gauge(
+            "counterfoil_pull_last_success_timestamp_seconds",
+            "Unix time of the last finished pull.",
+            _PULL,
+            registry=registry,
+        )
+
+    def pull_finished(self, labels: tuple[str, str], fields: Mapping[str, object]) -> None:
+        """Take the figures out of an event."""
+        now = time.time()
+        for gauge, name in ((self._lag, "lag"), (self._interval, "interval")):
+            if (value := _number(fields.get(name))) is not None:
+                gauge.labels(*labels).set(value)
+        if (age := _number(fields.get("age"))) is not None:
+            self._as_of.labels(*labels).set(now - age)
+        self._success.labels(*labels).set(now)
+
+
 class Metrics:
     """One set of metrics with its registry."""
 
@@ -84,15 +124,7 @@ class Metrics:
             buckets=_PULL_SECONDS,
             registry=registry,
         )
-        self._lag = Gauge(
-            "counterfoil_pull_lag_seconds", "Lag of the last pull that found new rows.", _PULL, registry=registry
-        )
-        self._success = Gauge(
-            "counterfoil_pull_last_success_timestamp_seconds",
-            "Unix time of the last finished pull.",
-            _PULL,
-            registry=registry,
-        )
+        self._freshness = _Freshness(registry)
         self._paused = Gauge(
             "counterfoil_platform_paused",
             "1 while the platform is left alone after failures or for a wrong setting.",
@@ -159,12 +191,10 @@ class Metrics:
     def _pull_finished(self, labels: tuple[str, str], fields: Mapping[str, object]) -> None:
         for field, counter in self._counts.items():
             counter.labels(*labels).inc(_number(fields.get(field)) or 0)
-        duration, lag = _number(fields.get("duration")), _number(fields.get("lag"))
+        duration = _number(fields.get("duration"))
         if duration is not None:
             self._duration.labels(*labels).observe(duration)
-        if lag is not None:
-            self._lag.labels(*labels).set(lag)
-        self._success.labels(*labels).set(time.time())
+        self._freshness.pull_finished(labels, fields)
 
     def _request(self, labels: tuple[str, str], waited: float) -> None:
         self._requests.labels(*labels).inc()

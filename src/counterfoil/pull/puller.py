@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
+from functools import partial
 from typing import cast
 
 from counterfoil.domain.errors import (
@@ -17,6 +18,7 @@ from counterfoil.domain.errors import (
     PausedError,
     PermanentError,
 )
+from counterfoil.domain.interval import Interval
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Reader, SnapshotReader
@@ -33,13 +35,16 @@ from counterfoil.pull import (
     sweep,
     transactions,
 )
-from counterfoil.pull.pacing import STREAMED, slowed
+from counterfoil.pull.pacing import STREAMED, not_within, wanted
 from counterfoil.pull.run import Memory, Pace, Progress, Run
-from counterfoil.store import Unreachable, leases, streams
+from counterfoil.store import Unreachable, leases
+from counterfoil.store.cursors import Recent, Success
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.runs import Runs
 
 LONGEST_RETRY = 900.0
+# The first pause after a failure of what is never pulled by itself.
+RETRY_OTHERWISE = 60.0
 # What is remembered of a resource is compared with the database again after so many seconds.
 LONGEST_MEMORY = 3600.0
 # Between two tries to take over the work on a resource that another process does now.
@@ -91,14 +96,22 @@ CTRADER: Plan = {
 }
 PLANS: Mapping[str, Plan] = {"omtrader": OMTRADER, "ctrader": CTRADER}
 
+# What these learn from rows of others in the mirror alone: they know nothing that is newer than those.
+RELIES_ON: Mapping[Callable[[Run], Awaitable[None]], tuple[str, ...]] = {
+    transactions.pull: ("accounts",),
+    explained.pull: ("accounts", "deals"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What a caller wants of a run.
 
-    `not_within`: not if one began so recently. `wait`: for another process to finish. `full`, `accepted`: see Run.
+    `when_due`: not before the interval that is wanted now is over, whoever ran it last. `not_within`: not if one began so
+    recently. `wait`: for another process to finish. `full`, `accepted`: see Run.
     """
 
+    when_due: bool = False
     not_within: timedelta = timedelta(0)
     wait: bool = False
     full: bool = False
@@ -123,7 +136,7 @@ class Puller:
     platform: str
     reader: Reader | SnapshotReader
     pace: Pace
-    intervals: Mapping[str, timedelta]
+    intervals: Mapping[str, Interval]
     plan: Plan = field(default_factory=lambda: OMTRADER)
     streams: bool = False
     _memories: dict[str, Memory] = field(default_factory=dict)
@@ -154,17 +167,24 @@ class Puller:
             return False
 
     async def interval(self, resource: str) -> timedelta:
-        """How often a resource is wanted now: less often while events bring it reliably, whichever replica hears them.
+        """How often a resource is wanted now: less often while nothing changes or events bring it, over all replicas.
 
         Raises:
             store.Unreachable: the database cannot be reached.
         """
-        every = self.intervals[resource]
-        if self.streams and resource in STREAMED and await streams.reliable(self.runs.engine, self.platform):
-            return slowed(every)
-        return every
+        return self._wanted(resource, await self.runs.recent(self.platform, resource))
+
+    def _wanted(self, resource: str, recent: Recent) -> timedelta:
+        return wanted(self.intervals[resource], recent, streamed=self._streams(resource))
+
+    def _streams(self, resource: str) -> bool:
+        """Whether events bring rows of a resource as well."""
+        return self.streams and resource in STREAMED
 
     async def _acquire(self, resource: str, wish: Wish) -> leases.Lease | None:
+        if wish.when_due:
+            due = partial(not_within, self.intervals[resource], streamed=self._streams(resource))
+            return await self.runs.acquire_when_due(self.platform, resource, due)
         while (lease := await self.runs.acquire(self.platform, resource, not_within=wish.not_within)) is None:
             if not wish.wait:
                 return None
@@ -207,7 +227,7 @@ class Puller:
             full=wish.full,
             accepted=wish.accepted,
             round_share=self._round_share(resource, wish),
-            round_length=self.intervals.get("sweep", timedelta(0)),
+            round_length=self.intervals["sweep"].every if "sweep" in self.intervals else timedelta(0),
             streamed=self.streams and resource in (*STREAMED, "sweep"),
             progress=wish.progress,
         )
@@ -216,10 +236,13 @@ class Puller:
         """The slow round belongs to the daemon, and takes as long as a sweep is wanted."""
         if wish.wait or "sweep" not in self.intervals:
             return 0.0
-        return self.intervals[resource] / self.intervals["sweep"] if resource in self.intervals else 0.0
+        # The most often that it may come: nobody is asked sooner than the round needs.
+        return self.intervals[resource].every / self.intervals["sweep"].every if resource in self.intervals else 0.0
 
     async def _finish(self, run: Run) -> None:
         duration = run.age
+        found = run.found
+        run.memory.found = found and not run.complete
         if not run.complete:
             events.emit(
                 events.PULL_PROGRESSED,
@@ -231,7 +254,14 @@ class Puller:
                 duration=round(duration, 3),
             )
             return
-        age = await self.runs.succeeded(self.platform, run.resource, took=duration)
+        success = Success(
+            took=timedelta(seconds=duration),
+            found=found,
+            streamed=run.streamed,
+            relies_on=RELIES_ON.get(self.plan[run.resource], ()),
+        )
+        noted, recent = await self.runs.succeeded(self.platform, run.resource, success)
+        every = self._wanted(run.resource, recent) if run.resource in self.intervals else None
         events.emit(
             events.PULL_FINISHED,
             requests=run.requests,
@@ -240,7 +270,9 @@ class Puller:
             changed=run.written.changed,
             deleted=run.written.deleted,
             quarantined=run.written.quarantined,
-            lag=None if age is None else round(age, 3),
+            lag=None if noted.lag is None else round(noted.lag, 3),
+            age=round(noted.age, 3),
+            interval=None if every is None else every.total_seconds(),
             duration=round(duration, 3),
         )
 
@@ -250,7 +282,7 @@ class Puller:
         if isinstance(error, PausedError):
             events.emit(events.PULL_SKIPPED, reason=reason)
             return
-        every = self.intervals.get(resource, timedelta(minutes=1)).total_seconds()
+        every = self.intervals[resource].every.total_seconds() if resource in self.intervals else RETRY_OTHERWISE
         retry_in = min(every * 2**backoff.failures, LONGEST_RETRY)
         backoff.failures = min(backoff.failures + 1, 10)
         backoff.retry_at = time.monotonic() + retry_in - every / 2

@@ -40,7 +40,8 @@ class Memory:
     It holds only while no other replica has run the same resource: `token` is the lease under which it was made, and the
     next run's lease names its predecessor; and not for ever, for whatever else may write the same rows. `since`: when it was
     begun, on the run's clock. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
-    thought; `said`: what need not be said at every run.
+    thought; `said`: what need not be said at every run; `found`: whether earlier parts of a reading that is not complete yet
+    found anything.
     """
 
     since: float
@@ -48,6 +49,7 @@ class Memory:
     lists: dict[str, Listed] = field(default_factory=dict)
     ids: frozenset[int] | None = None
     said: set[str] = field(default_factory=set)
+    found: bool = False
 
     def listed(self, name: str) -> Listed:
         """What is remembered of one list."""
@@ -98,6 +100,11 @@ class Run:
     def age(self) -> float:
         """Seconds since it began."""
         return self.clock() - self.started
+
+    @property
+    def found(self) -> bool:
+        """Whether it, or an earlier part of the same reading, found anything that the mirror did not know."""
+        return self.memory.found or self.written.anything or self.written.quarantined > 0
 
     @property
     def out_of_time(self) -> bool:

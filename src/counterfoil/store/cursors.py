@@ -1,7 +1,8 @@
 """How far each pull has come, and how fresh each resource is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,39 +47,122 @@ class Freshness:
     failed_at: datetime | None
     failures: int
     reason: str | None
+    busy_at: datetime | None
+    shows_at: datetime | None
 
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What the interval of a resource follows from; times are the database's.
+
+    `as_of`: start of the newest complete run. `busy_at`: start of the newest that found a change, or end of a failed one after
+    it. `heard_at`: when an event stream was last relied on; `relied`: whether one is now. None: never, as far as is known.
+    """
+
+    as_of: datetime | None
+    busy_at: datetime | None
+    heard_at: datetime | None
+    relied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """A complete run, to be noted.
+
+    `took`: from its beginning. `found`: whether it wrote anything. `streamed`: events may have written what it would have
+    found. `relies_on`: resources whose rows told it what to ask, so that it knows nothing newer than they do.
+    """
+
+    took: timedelta
+    found: bool = True
+    streamed: bool = False
+    relies_on: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """After a complete run: how old the mirror had become before it, and is now, in seconds. `lag`: None for the first."""
+
+    lag: float | None
+    age: float
+
+
+# Two heartbeats of a stream and some: one that has not been seen for so long is not believed to be there.
+BELIEVED = timedelta(seconds=30)
 
 # Its lease was taken before the run began: however late this is written, the run is not told to have begun later than that.
+# What it relied on counts as it was when it began: where that was read again meanwhile, what was known of it before.
 _SUCCEEDED = sa.text("""
-    INSERT INTO counterfoil.freshness AS f (platform, resource, succeeded_at, as_of, failures)
-    VALUES (:platform, :resource, clock_timestamp(), least(clock_timestamp() - :took, (SELECT l.started_at
-        FROM counterfoil.leases l WHERE l.platform = :platform AND l.resource = :resource)), 0)
+    WITH began AS (
+        SELECT least(clock_timestamp() - CAST(:took AS interval), (SELECT l.started_at FROM counterfoil.leases l
+            WHERE l.platform = :platform AND l.resource = :resource)) AS at
+    ), before AS (
+        SELECT f.as_of, f.busy_at, least(f.as_of, f.shows_at) AS shown FROM counterfoil.freshness f
+        WHERE f.platform = :platform AND f.resource = :resource
+    ), relied AS (
+        SELECT min(CASE WHEN r.succeeded_at <= began.at THEN r.as_of ELSE coalesce((SELECT shown FROM before), r.as_of) END) AS at
+        FROM counterfoil.freshness r, began WHERE r.platform = :platform AND r.resource = ANY (CAST(:relies_on AS text[]))
+    ), heard AS (
+        SELECT max(s.as_of) AS at FROM counterfoil.freshness s
+        WHERE :streamed AND s.platform = :platform AND s.resource = 'stream'
+    ), fresh AS (
+        SELECT began.at AS as_of, least(began.at, relied.at) AS shows_at, CASE
+            WHEN :found OR before.as_of IS NULL THEN began.at
+            ELSE greatest(coalesce(before.busy_at, before.as_of), heard.at) END AS busy_at
+        FROM began CROSS JOIN relied CROSS JOIN heard LEFT JOIN before ON true
+    )
+    INSERT INTO counterfoil.freshness AS f (platform, resource, succeeded_at, as_of, shows_at, busy_at, failures)
+    SELECT :platform, :resource, clock_timestamp(), as_of, shows_at, busy_at, 0 FROM fresh
     ON CONFLICT (platform, resource) DO UPDATE SET succeeded_at = excluded.succeeded_at, as_of = excluded.as_of,
-        failed_at = NULL, failures = 0, reason = NULL
+        shows_at = excluded.shows_at, busy_at = excluded.busy_at, failed_at = NULL, failures = 0, reason = NULL
+    RETURNING extract(epoch FROM clock_timestamp() - (SELECT shown FROM before))::float8 AS lag,
+        extract(epoch FROM clock_timestamp() - shows_at)::float8 AS age
 """)
 _AGE = sa.text("""
-    SELECT extract(epoch FROM clock_timestamp() - as_of)::float8 FROM counterfoil.freshness
+    SELECT extract(epoch FROM clock_timestamp() - least(as_of, shows_at))::float8 FROM counterfoil.freshness
     WHERE platform = :platform AND resource = :resource
 """)
+_RECENT = sa.text("""
+    SELECT f.as_of, f.busy_at, s.as_of AS heard_at, coalesce(s.failures = 0 AND s.as_of BETWEEN
+        clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp(), false) AS relied
+    FROM (SELECT) AS one
+    LEFT JOIN counterfoil.freshness f ON f.platform = :platform AND f.resource = :resource
+    LEFT JOIN counterfoil.freshness s ON s.platform = :platform AND s.resource = 'stream'
+""")
+# A failed run knows nothing: what was quiet before it may not be any more.
 _FAILED = sa.text("""
-    INSERT INTO counterfoil.freshness AS f (platform, resource, failed_at, failures, reason)
-    VALUES (:platform, :resource, clock_timestamp(), 1, :reason)
-    ON CONFLICT (platform, resource) DO UPDATE SET failed_at = excluded.failed_at, failures = f.failures + 1,
-        reason = excluded.reason
+    INSERT INTO counterfoil.freshness AS f (platform, resource, failed_at, busy_at, failures, reason)
+    VALUES (:platform, :resource, clock_timestamp(), clock_timestamp(), 1, :reason)
+    ON CONFLICT (platform, resource) DO UPDATE SET failed_at = excluded.failed_at, busy_at = excluded.busy_at,
+        failures = f.failures + 1, reason = excluded.reason
     RETURNING failures
 """)
 _ALL = sa.text("SELECT * FROM counterfoil.freshness ORDER BY platform, resource")
 
 
 async def age(connection: AsyncConnection, platform: str, resource: str) -> float | None:
-    """Seconds since the start of the newest complete run; None when there was none."""
+    """Seconds since the moment that the mirror shows; None when there was no complete run."""
     seconds: float | None = await connection.scalar(_AGE, {"platform": platform, "resource": resource})
     return seconds
 
 
-async def succeeded(connection: AsyncConnection, platform: str, resource: str, *, took: object) -> None:
-    """Note a complete run that began `took` (a timedelta) ago."""
-    await connection.execute(_SUCCEEDED, {"platform": platform, "resource": resource, "took": took})
+async def recent(connection: AsyncConnection, platform: str, resource: str) -> Recent:
+    """What the interval of a resource follows from."""
+    given = {"platform": platform, "resource": resource, "believed": BELIEVED}
+    return Recent(**(await connection.execute(_RECENT, given)).mappings().one())
+
+
+async def succeeded(connection: AsyncConnection, platform: str, resource: str, run: Success) -> Noted:
+    """Note a complete run."""
+    given = {
+        "platform": platform,
+        "resource": resource,
+        "took": run.took,
+        "found": run.found,
+        "streamed": run.streamed,
+        "relies_on": [*run.relies_on],
+    }
+    return Noted(**(await connection.execute(_SUCCEEDED, given)).mappings().one())
 
 
 async def failed(connection: AsyncConnection, platform: str, resource: str, *, reason: str) -> int:

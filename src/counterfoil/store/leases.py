@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.errors import LeaseLostError
-from counterfoil.store.engine import Unreachable, transaction
+from counterfoil.store.engine import Unreachable, transaction, whole
 
 # Long enough for a slow commit, short enough that a killed daemon's work is soon taken up.
 TTL = timedelta(seconds=10)
@@ -78,21 +78,23 @@ async def acquire(
     engine: AsyncEngine, platform: str, resource: str, *, not_within: timedelta = timedelta(0), ttl: timedelta = TTL
 ) -> Lease | None:
     """Take the lease when it is free and was last taken longer than `not_within` ago; None otherwise."""
-    token = uuid.uuid4()
     async with transaction(engine) as connection:
-        row = (
-            await connection.execute(
-                _ACQUIRE,
-                {
-                    "platform": platform,
-                    "resource": resource,
-                    "token": token,
-                    "holder": HOLDER,
-                    "ttl": ttl,
-                    "not_within": not_within,
-                },
-            )
-        ).one_or_none()
+        return await take(connection, platform, resource, not_within=not_within, ttl=ttl)
+
+
+async def take(
+    connection: AsyncConnection, platform: str, resource: str, *, not_within: timedelta, ttl: timedelta = TTL
+) -> Lease | None:
+    """The same in the caller's transaction; nobody has it before that is committed."""
+    given = {
+        "platform": platform,
+        "resource": resource,
+        "token": (token := uuid.uuid4()),
+        "holder": HOLDER,
+        "ttl": ttl,
+        "not_within": not_within,
+    }
+    row = (await connection.execute(_ACQUIRE, given)).one_or_none()
     return None if row is None else Lease(platform, resource, token, row.previous, ttl)
 
 
@@ -120,11 +122,15 @@ async def _keep(engine: AsyncEngine, lease: Lease) -> None:
     while True:
         await asyncio.sleep(lease.ttl.total_seconds() / 3)
         try:
-            async with transaction(engine) as connection:
-                await connection.execute(_RENEW, {**_key(lease), "ttl": lease.ttl})
+            await whole(_renew(engine, lease))
         except Unreachable:
             # The work itself meets the same database and decides; a renewal missed is not yet a lease lost.
             continue
+
+
+async def _renew(engine: AsyncEngine, lease: Lease) -> None:
+    async with transaction(engine) as connection:
+        await connection.execute(_RENEW, {**_key(lease), "ttl": lease.ttl})
 
 
 async def _end(engine: AsyncEngine, lease: Lease, keeper: "asyncio.Task[None]") -> None:
@@ -136,9 +142,9 @@ async def _end(engine: AsyncEngine, lease: Lease, keeper: "asyncio.Task[None]") 
 
 @asynccontextmanager
 async def held(engine: AsyncEngine, lease: Lease) -> AsyncIterator[Lease]:
-    """Renew the lease while the body runs, and give it back at the end."""
+    """Renew the lease while the body runs, and give it back at the end, whoever is told to end meanwhile."""
     keeper = asyncio.create_task(_keep(engine, lease))
     try:
         yield lease
     finally:
-        await asyncio.shield(_end(engine, lease, keeper))
+        await whole(_end(engine, lease, keeper))

@@ -7,12 +7,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.records import TABLES
+from counterfoil.store import cursors
+from counterfoil.store.cursors import Recent
 from counterfoil.store.engine import transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The newest runs of one resource; `rows` without tombstones, None for what fills no table."""
+    """The newest runs of one resource; `rows` without tombstones, None for what fills no table.
+
+    `as_of`, `age`: of the moment that the mirror shows, None where no run was complete yet. `recent`: what its interval
+    follows from.
+    """
 
     platform: str
     resource: str
@@ -21,6 +27,7 @@ class Resource:
     age: timedelta | None
     failures: int
     reason: str | None
+    recent: Recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Report:
 
 
 _FRESHNESS = sa.text("""
-    SELECT platform, resource, as_of, clock_timestamp() - as_of AS age, failures, reason
+    SELECT platform, resource, least(as_of, shows_at) AS as_of, clock_timestamp() - least(as_of, shows_at) AS age, failures, reason
     FROM counterfoil.freshness ORDER BY platform, resource
 """)
 _HELD = sa.text("""
@@ -85,9 +92,11 @@ async def read(engine: AsyncEngine) -> Report:
     async with transaction(engine) as connection:
         resources = [
             Resource(
-                row.platform, row.resource, await _rows(connection, row), row.as_of, row.age, row.failures, row.reason
+                **row,
+                rows=await _rows(connection, row["platform"], row["resource"]),
+                recent=await cursors.recent(connection, row["platform"], row["resource"]),
             )
-            for row in (await connection.execute(_FRESHNESS)).all()
+            for row in (await connection.execute(_FRESHNESS)).mappings().all()
         ]
         held = [Held(*row) for row in await connection.execute(_HELD)]
         paused = {row.platform: f"{row.reason} ({row.seconds:.0f} s more)" for row in await connection.execute(_PAUSED)}
@@ -95,8 +104,8 @@ async def read(engine: AsyncEngine) -> Report:
         return Report(resources, held, paused, *counts)
 
 
-async def _rows(connection: AsyncConnection, row: "sa.Row[tuple[object, ...]]") -> int | None:
-    if row.resource not in TABLES:
+async def _rows(connection: AsyncConnection, platform: str, resource: str) -> int | None:
+    if resource not in TABLES:
         return None
-    statement = sa.text(f"SELECT count(*) FROM mirror.{row.resource} WHERE platform = :platform AND deleted_at IS NULL")
-    return int(await connection.scalar(statement, {"platform": row.platform}) or 0)
+    statement = sa.text(f"SELECT count(*) FROM mirror.{resource} WHERE platform = :platform AND deleted_at IS NULL")
+    return int(await connection.scalar(statement, {"platform": platform}) or 0)

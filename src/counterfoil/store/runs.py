@@ -1,5 +1,6 @@
 """The bookkeeping of runs: who does which, and how the newest ended."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.store import cursors, leases
+from counterfoil.store.cursors import Noted, Recent, Success
 from counterfoil.store.engine import transaction
 
 
@@ -20,21 +22,33 @@ class Runs:
         """See leases.acquire."""
         return await leases.acquire(self.engine, platform, resource, not_within=not_within)
 
+    async def acquire_when_due(
+        self, platform: str, resource: str, not_within: Callable[[Recent], timedelta]
+    ) -> leases.Lease | None:
+        """The same, where how long ago it must have been taken follows from what all replicas found of late."""
+        async with transaction(self.engine) as connection:
+            recent = await cursors.recent(connection, platform, resource)
+            return await leases.take(connection, platform, resource, not_within=not_within(recent))
+
     def held(self, lease: leases.Lease) -> AbstractAsyncContextManager[leases.Lease]:
         """See leases.held."""
         return leases.held(self.engine, lease)
 
     async def age(self, platform: str, resource: str) -> float | None:
-        """Seconds since the newest complete run began; None when there was none."""
+        """Seconds since the moment that the mirror shows; None when no run was complete yet."""
         async with transaction(self.engine) as connection:
             return await cursors.age(connection, platform, resource)
 
-    async def succeeded(self, platform: str, resource: str, *, took: float) -> float | None:
-        """Note a complete run of `took` seconds; returns how old the mirror had become before it, in seconds."""
+    async def recent(self, platform: str, resource: str) -> Recent:
+        """What the interval of a resource follows from."""
         async with transaction(self.engine) as connection:
-            age = await cursors.age(connection, platform, resource)
-            await cursors.succeeded(connection, platform, resource, took=timedelta(seconds=took))
-        return age
+            return await cursors.recent(connection, platform, resource)
+
+    async def succeeded(self, platform: str, resource: str, run: Success) -> tuple[Noted, Recent]:
+        """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
+        async with transaction(self.engine) as connection:
+            noted = await cursors.succeeded(connection, platform, resource, run)
+            return noted, await cursors.recent(connection, platform, resource)
 
     async def failed(self, platform: str, resource: str, *, reason: str) -> int:
         """Note a failed run; returns how many have failed in a row."""

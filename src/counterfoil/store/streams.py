@@ -1,6 +1,7 @@
-"""How the event stream of a platform is, where all replicas and people can see it: a row of counterfoil.freshness."""
+"""How the event stream of a platform is, where all replicas and people can see it: a row of counterfoil.freshness.
 
-from datetime import timedelta
+For how long that row is believed, and what it means for polls: see cursors.Recent.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,8 +11,6 @@ from counterfoil.store.engine import transaction
 
 STREAM = "stream"
 """The resource of its lease and of its freshness."""
-# Two heartbeats and some: a stream that has not been seen for so long is not believed to be there.
-BELIEVED = timedelta(seconds=30)
 
 _ALIVE = sa.text("""
     INSERT INTO counterfoil.freshness AS f (platform, resource, succeeded_at, as_of, failures)
@@ -22,10 +21,6 @@ _ALIVE = sa.text("""
 _MENDED = sa.text("""
     UPDATE counterfoil.freshness SET failed_at = NULL, failures = 0, reason = NULL, as_of = NULL
     WHERE platform = :platform AND resource = :resource AND failures > 0
-""")
-_RELIABLE = sa.text("""
-    SELECT failures = 0 AND as_of BETWEEN clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp()
-    FROM counterfoil.freshness WHERE platform = :platform AND resource = :resource
 """)
 
 
@@ -45,10 +40,3 @@ async def ended(engine: AsyncEngine, platform: str, reason: str) -> None:
     """Note that there is none, and why."""
     async with transaction(engine) as connection:
         await cursors.failed(connection, platform, STREAM, reason=reason)
-
-
-async def reliable(engine: AsyncEngine, platform: str) -> bool:
-    """Whether some replica has a stream that may be relied on now."""
-    given = {"platform": platform, "resource": STREAM, "believed": BELIEVED}
-    async with transaction(engine) as connection:
-        return bool(await connection.scalar(_RELIABLE, given))

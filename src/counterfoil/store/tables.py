@@ -174,6 +174,18 @@ FRESHNESS = _own(
         _TIME,
         comment="Start of the newest complete run: the mirror shows that moment or a later one; null: none",
     ),
+    sa.Column(
+        "shows_at",
+        _TIME,
+        comment="The moment that the mirror shows where that is earlier than as_of: transactions are asked for by what"
+        " accounts had shown; null: not known, then as_of",
+    ),
+    sa.Column(
+        "busy_at",
+        _TIME,
+        comment="Start of the newest run that found a change, end of a failed one, or when events were last relied on"
+        " at a run: the longer ago, the less often it is pulled; null: not known yet",
+    ),
     sa.Column("failed_at", _TIME, comment="End of the newest failed run; null: none, or a complete one came after it"),
     sa.Column("failures", sa.Integer, nullable=False, comment="Failed runs since the newest complete one; never null"),
     sa.Column("reason", sa.Text, comment="Why the newest run failed; null: it did not"),
