@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import socket
 import ssl
+import sys
 import tracemalloc
 import zlib
 from contextlib import asynccontextmanager
@@ -20,6 +21,15 @@ from support.tls import Authority
 from support.tls_server import answer, answers, canned, hang_up, silence
 
 MIB = 1024 * 1024
+
+# Reading and changing go by different libraries; what is true of the one must be true of the other.
+METHODS = ("GET", "POST")
+method = "GET"
+
+
+@pytest.fixture(params=METHODS, autouse=True)
+def each_way(request, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "method", request.param)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +53,7 @@ async def opened(url, **options):
 
 async def ask(http, budget, path="/list", **options):
     given = {"headers": {}, "priority": Priority.NORMAL, **options}
-    return await http.exchange("GET", path, budget=budget, **given)
+    return await http.exchange(method, path, budget=budget, **given)
 
 
 async def asked(url, budget, **options):
@@ -304,6 +314,13 @@ async def test_a_failed_request_is_not_tried_again(budget):
     async with canned(hang_up) as server:
         await asked(server.url, budget)
         assert len(server.heard) == 1
+
+
+async def test_a_connection_that_breaks_when_it_is_used_again_is_not_tried_again(budget):
+    async with canned(answers(answer(b"a"), hang_up)) as server, opened(server.url) as http:
+        assert (await ask(http, budget)).body == b"a"
+        assert (await ask(http, budget)).silence is Silence.INTERRUPTED
+        assert (len(server.heard), server.connections) == (2, 1)
 
 
 async def test_proxies_of_the_environment_are_not_used(budget, monkeypatch):

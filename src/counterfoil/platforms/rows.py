@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -31,6 +32,8 @@ NUMBER_LIMIT = 100
 # No list of ours comes near; each record and each value costs memory many times its length on the wire.
 ROW_LIMIT = 100_000
 VALUE_LIMIT = 2_000_000
+# Bytes of the shortest record that tells its id, with the comma behind it.
+SHORTEST = len(b'{"id":1},')
 
 _FRACTION = re.compile(rb"(\.\d{6})\d+")
 _POINT = len(b'"2025-01-01T00:00:00')
@@ -124,40 +127,46 @@ class RowFormat:
         """
         page = Page(columns=self.columns, digest=digest)
         text = bytes(records)
-        if text.count(b",") > VALUE_LIMIT:
+        if len(text) > VALUE_LIMIT and text.count(b",") > VALUE_LIMIT:
             raise msgspec.DecodeError(f"more than {VALUE_LIMIT} values")
-        plain = self._reshape is None and b"\\" not in text and text.count(b"{") <= ROW_LIMIT
+        few = len(text) < ROW_LIMIT * SHORTEST or text.count(b"{") <= ROW_LIMIT
+        plain = few and self._reshape is None and b"\\" not in text
         if not plain or not self._read_plain(text, page):
             self._read_carefully(text, page)
         return page
 
     def _read_plain(self, records: bytes, page: Page) -> bool:
+        """Column by column, so that what is asked of every value is asked by the interpreter's own loops."""
         try:
             typed = self._shape.page_types.decode(records)
         except _UNREADABLE:
             return False
-        rows = [list(msgspec.structs.astuple(row)) for row in self._shape.page_tokens.decode(records)]
-        if not all(map(self._settle, rows)):
+        columns = list(zip(*map(msgspec.structs.astuple, self._shape.page_tokens.decode(records)), strict=True))
+        if not self._settle(columns):
             return False
-        page.rows = len(rows)
+        page.rows = len(typed)
         page.ids = [row.id for row in typed]
         page.line_ids = page.ids
-        page.lines = [b",".join([*row, NULL]) for row in rows]
-        page.times = [self._created_at(row) for row in rows]
+        page.lines = list(map(b",".join, zip(*columns, repeat(NULL, page.rows), strict=True)))
+        if self._shape.created is not None and columns:
+            page.times = [_moment(token) for token in columns[self._shape.created]]
+        else:
+            page.times = [None] * page.rows
         return True
 
-    def _settle(self, row: list[bytes | Raw]) -> bool:
-        """Bring the tokens of one row into COPY's form in place; False when the row needs the careful way."""
+    def _settle(self, columns: list[tuple[bytes | Raw, ...]]) -> bool:
+        """Bring the tokens of rows into COPY's form in place; False when a row needs the careful way."""
+        if not columns:
+            return True
         places = self._shape.places
         for at in places[Kind.TIMESTAMP]:
-            if len(row[at]) > _MICROSECONDS:
-                row[at] = _cut(row[at])
-        for at in places[Kind.NUMBER]:
-            if len(row[at]) > NUMBER_LIMIT:
-                return False
+            if max(map(len, columns[at])) > _MICROSECONDS:
+                columns[at] = tuple(map(_cut, columns[at]))
         for at in places[Kind.DATE]:
-            row[at] = _day(bytes(row[at]))
-        return all(row[at] == NULL for at in places[Kind.JSON])
+            columns[at] = tuple(_day(bytes(token)) for token in columns[at])
+        if any(max(map(len, columns[at])) > NUMBER_LIMIT for at in places[Kind.NUMBER]):
+            return False
+        return all(columns[at].count(NULL) == len(columns[at]) for at in places[Kind.JSON])
 
     def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
@@ -199,8 +208,10 @@ class RowFormat:
             typed = shape.types.decode(encoded)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
-        row: list[bytes | Raw] = list(msgspec.structs.astuple(shape.tokens.decode(encoded)))
-        if not self._settle(row):
+        columns: list[tuple[bytes | Raw, ...]] = [(token,) for token in msgspec.structs.astuple(shape.tokens.decode(encoded))]
+        settled = self._settle(columns)
+        row = [token for (token,) in columns]
+        if not settled:
             self._settle_carefully(row)
         if b"\\" in bytes(encoded):
             for at in shape.places[Kind.TEXT]:
@@ -219,15 +230,17 @@ class RowFormat:
                 row[at] = _quote(_scrubbed(bytes(row[at]), shape.fields[at - 1].wire or ""))
 
     def _created_at(self, row: list[bytes | Raw]) -> str | None:
-        created = self._shape.created
-        if created is None or row[created] == NULL:
-            return None
-        return bytes(row[created]).decode().strip('"')
+        return None if self._shape.created is None else _moment(row[self._shape.created])
 
 
 def opening(token: bytes | Raw) -> bytes:
     """The first byte of a JSON value, which tells its type."""
     return bytes(memoryview(token)[:1])
+
+
+def _moment(token: bytes | Raw) -> str | None:
+    """A time as it was sent, without its quotes."""
+    return None if token == NULL else str(token, "utf-8").strip('"')
 
 
 def _cut(token: bytes | Raw) -> bytes:

@@ -22,7 +22,7 @@ from counterfoil.pull.run import Run
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
 # Pages of a first reading that share a transaction: each costs a dozen statements, however many rows it writes.
-TOGETHER = 4
+TOGETHER = 8
 
 
 async def pull(run: Run, resource: str, table: str, *, priority: Priority, live: int | None = None) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events, metrics
-from counterfoil.store.engine import Unreachable, transaction
+from counterfoil.store.engine import Unreachable, autocommit, transaction
 
 # These take the next token before it is there, and wait for it.
 RESERVING = (Priority.MONEY, Priority.PROBE)
@@ -196,7 +196,7 @@ class SharedBudget:
 
     async def _take(self, priority: Priority) -> "_Grant | PausedError | float":
         token = uuid.uuid4()
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             answer = (
                 await connection.execute(
                     _TAKE,
@@ -229,7 +229,7 @@ class SharedBudget:
         self._held -= 1
         given = {"platform": self._platform, "slot": grant.slot, "token": grant.token}
         with suppress(*Unreachable):  # the place lapses by itself
-            async with transaction(self._engine) as connection:
+            async with autocommit(self._engine) as connection:
                 await connection.execute(_RETURN, given)
         self._changed.set()
 
