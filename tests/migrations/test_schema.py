@@ -66,8 +66,10 @@ def connection(database_url: str) -> Iterator[sa.Connection]:
     engine.dispose()
 
 
-def test_there_is_one_head():
-    assert ScriptDirectory.from_config(migrations._config()).get_heads() == [migrations.head()]
+def test_the_scripts_are_one_line_of_the_revisions_that_the_code_knows():
+    scripts = ScriptDirectory.from_config(migrations._config())
+    assert scripts.get_heads() == [migrations.head()]
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == migrations.REVISIONS
 
 
 # It does not understand generated columns; the server's own comparison below does.

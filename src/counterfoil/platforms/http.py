@@ -24,7 +24,7 @@ from counterfoil.domain.errors import ConfigurationError
 from counterfoil.domain.outcome import Silence
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Budget
-from counterfoil.platforms.reading import ByMethod
+from counterfoil.platforms.transport import ByMethod
 
 # No page of ours comes near; a body without an end is cut off here.
 BODY_LIMIT = 32 * 1024 * 1024
@@ -105,7 +105,9 @@ class Http:
         verify = urlsplit(base_url).scheme != "http" and tls_context(ca_file)
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            transport=ByMethod(verify, httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)),
+            transport=ByMethod(
+                verify, httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
+            ),
             # The whole exchange is bounded by `timeout`; only connecting has bounds of its own, to be told apart.
             timeout=httpx.Timeout(None, connect=step, pool=step),
             headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "counterfoil"},

@@ -3,7 +3,7 @@
 A record is decoded twice by the same fast decoder: once into the types it must have, whose values are thrown away, and
 once into the raw JSON tokens, which go to PostgreSQL as they stand: a JSON number is a valid `numeric` literal, a JSON
 string without escapes is a valid quoted CSV field, and the bare word null is the NULL marker of our COPY. A page in which
-anything is out of the ordinary (an unknown field, an escape, a nested object, a bad record) is read again, record by
+anything is out of the ordinary (an unknown field, an escape, a bad record) is read again, record by
 record, with the same decoders.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from itertools import repeat
 from typing import Annotated, Any
 
@@ -58,6 +58,7 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.DATE: Annotated[str, Meta(pattern=_DATE)] | None,
     Kind.JSON: Any,
 }
+_NAMES = msgspec.json.Decoder(dict[str, Raw])
 # What may be wrong with a record; anything else is a bug of ours.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -139,10 +140,9 @@ class RowFormat:
         """Column by column, so that what is asked of every value is asked by the interpreter's own loops."""
         try:
             typed = self._shape.page_types.decode(records)
+            columns = list(zip(*map(msgspec.structs.astuple, self._shape.page_tokens.decode(records)), strict=True))
+            self._settle(columns)
         except _UNREADABLE:
-            return False
-        columns = list(zip(*map(msgspec.structs.astuple, self._shape.page_tokens.decode(records)), strict=True))
-        if not self._settle(columns):
             return False
         page.rows = len(typed)
         page.ids = [row.id for row in typed]
@@ -154,19 +154,29 @@ class RowFormat:
             page.times = [None] * page.rows
         return True
 
-    def _settle(self, columns: list[tuple[bytes | Raw, ...]]) -> bool:
-        """Bring the tokens of rows into COPY's form in place; False when a row needs the careful way."""
+    def _settle(self, columns: list[tuple[bytes | Raw, ...]]) -> None:
+        """Bring the tokens of rows into COPY's form in place.
+
+        Raises:
+            ValueError: one of them has none.
+        """
+        shape = self._shape
         if not columns:
-            return True
-        places = self._shape.places
-        for at in places[Kind.TIMESTAMP]:
+            return
+        for at in shape.places[Kind.TIMESTAMP]:
             if max(map(len, columns[at])) > _MICROSECONDS:
                 columns[at] = tuple(map(_cut, columns[at]))
-        for at in places[Kind.DATE]:
+        for at in shape.places[Kind.DATE]:
             columns[at] = tuple(_day(bytes(token)) for token in columns[at])
-        if any(max(map(len, columns[at])) > NUMBER_LIMIT for at in places[Kind.NUMBER]):
-            return False
-        return all(columns[at].count(NULL) == len(columns[at]) for at in places[Kind.JSON])
+        for at in shape.places[Kind.NUMBER]:
+            if (longest := max(map(len, columns[at]))) > NUMBER_LIMIT:
+                raise ValueError(f"a number of {longest} characters - at `$.{shape.fields[at - 1].wire}`")
+        for at in shape.places[Kind.JSON]:
+            if columns[at].count(NULL) < len(columns[at]):
+                name = shape.fields[at - 1].wire or ""
+                columns[at] = tuple(
+                    NULL if token == NULL else _quote(_scrubbed(bytes(token), name)) for token in columns[at]
+                )
 
     def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
@@ -208,26 +218,16 @@ class RowFormat:
             typed = shape.types.decode(encoded)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
-        columns: list[tuple[bytes | Raw, ...]] = [(token,) for token in msgspec.structs.astuple(shape.tokens.decode(encoded))]
-        settled = self._settle(columns)
+        columns: list[tuple[bytes | Raw, ...]] = [
+            (token,) for token in msgspec.structs.astuple(shape.tokens.decode(encoded))
+        ]
+        self._settle(columns)
         row = [token for (token,) in columns]
-        if not settled:
-            self._settle_carefully(row)
         if b"\\" in bytes(encoded):
             for at in shape.places[Kind.TEXT]:
                 row[at] = _text(row[at], shape.fields[at - 1])
         row.append(NULL if whole else _extra({name: part[name] for name in part.keys() - shape.names}))
         return typed.id, row
-
-    def _settle_carefully(self, row: list[bytes | Raw]) -> None:
-        """What `_settle` leaves: numbers out of all proportion, and JSON."""
-        shape = self._shape
-        for at in shape.places[Kind.NUMBER]:
-            if len(row[at]) > NUMBER_LIMIT:
-                raise ValueError(f"a number of {len(row[at])} characters - at `$.{shape.fields[at - 1].wire}`")
-        for at in shape.places[Kind.JSON]:
-            if row[at] != NULL:
-                row[at] = _quote(_scrubbed(bytes(row[at]), shape.fields[at - 1].wire or ""))
 
     def _created_at(self, row: list[bytes | Raw]) -> str | None:
         return None if self._shape.created is None else _moment(row[self._shape.created])
@@ -240,7 +240,8 @@ def opening(token: bytes | Raw) -> bytes:
 
 def _moment(token: bytes | Raw) -> str | None:
     """A time as it was sent, without its quotes."""
-    return None if token == NULL else str(token, "utf-8").strip('"')
+    text = str(token, "utf-8")
+    return None if text == "null" else text.strip('"')
 
 
 def _cut(token: bytes | Raw) -> bytes:
@@ -308,6 +309,8 @@ def _extra(unknown: Record) -> bytes | Raw:
 
 def _scrubbed(token: bytes, name: str) -> bytes:
     """A JSON value without anything that is named like a secret, every number as it was sent."""
+    if _is_harmless(token):
+        return token
     try:
         text = msgspec.json.encode(without_secrets(_decoded(token, name)))
     except RecursionError as error:
@@ -315,6 +318,18 @@ def _scrubbed(token: bytes, name: str) -> bytes:
     if b"\\u0000" in text and _NUL.search(text):
         raise ValueError(f"a character that no text may hold - at `$.{name[:60]}`")
     return text
+
+
+def _is_harmless(token: bytes) -> bool:
+    """Whether a JSON value is an object of nothing but scalars, with names seen to be no secrets': a glance for the usual one."""
+    if token[:1] != b"{" or b"{" in token[1:] or b"[" in token or b"\\" in token:
+        return False
+    return _are_harmless(tuple(_NAMES.decode(token)))
+
+
+@lru_cache(maxsize=1_000)
+def _are_harmless(names: tuple[str, ...]) -> bool:
+    return not any(map(SECRET_NAME.search, names))
 
 
 def _quote(text: bytes) -> bytes:

@@ -47,7 +47,9 @@ class _Aiohttp(httpx.AsyncBaseTransport):
         """Made with the first request: it belongs to the loop that runs then."""
         if self._opened is None:
             connector = aiohttp.TCPConnector(
-                limit=self._limits.max_connections or 0, keepalive_timeout=self._limits.keepalive_expiry, ssl=self._verify
+                limit=self._limits.max_connections or 0,
+                keepalive_timeout=self._limits.keepalive_expiry,
+                ssl=self._verify,
             )
             self._opened = aiohttp.ClientSession(
                 connector=connector,
@@ -94,7 +96,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _told(error: Exception) -> httpx.TransportError:
-    """httpx's word for an error of aiohttp."""
+    """The word of httpx for an error of aiohttp."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return httpx.ConnectTimeout("")
     if isinstance(error, _NEVER_SENT):
@@ -106,4 +108,5 @@ def _told(error: Exception) -> httpx.TransportError:
 
 def _cause(error: Exception) -> BaseException:
     """What lies beneath an error of aiohttp, where it says so."""
-    return getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    beneath = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    return beneath if isinstance(beneath, BaseException) else error
