@@ -170,6 +170,7 @@ async def test_a_first_reading_whose_database_dies_goes_on_where_it_stopped(data
             return await write(*given)
 
         monkeypatch.setattr(bulk, "write", dying)
+        monkeypatch.setattr(history, "TOGETHER", 1)
         monkeypatch.setattr(history, "OVERLAP_IDS", 20)
         lost = 0
         for _ in range(20):

@@ -5,6 +5,7 @@ from the newest row until it has re-read the overlap. Where the platform cannot 
 below the overlap instead.
 """
 
+import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -21,8 +22,10 @@ from counterfoil.pull.run import Run
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
-# Pages of a first reading that share a transaction: each costs a dozen statements, however many rows it writes.
+# Pages that share a transaction: each costs a dozen statements and a flush to disk, however many rows it writes.
 TOGETHER = 8
+# Seconds after which a page of a slow platform does not wait for others, so that little is read twice when we are ended.
+LONGEST_WAIT = 1.0
 
 
 async def pull(run: Run, resource: str, table: str, *, priority: Priority, live: int | None = None) -> None:
@@ -57,6 +60,7 @@ class _Batch:
     cursor: HistoryCursor
     _pages: list[Page] = field(default_factory=list)
     _moved: bool = False
+    _written_at: float = field(default_factory=time.monotonic)
 
     async def add(self, page: Page, position: Position) -> None:
         """Take a page; what is only read again moves nothing."""
@@ -65,7 +69,7 @@ class _Batch:
             highest = max(page.ids)
             self.cursor = self.cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
             self._moved = True
-        if len(self._pages) >= TOGETHER:
+        if len(self._pages) >= TOGETHER or time.monotonic() - self._written_at > LONGEST_WAIT:
             await self.write()
 
     async def write(self) -> HistoryCursor:
@@ -73,7 +77,7 @@ class _Batch:
         if self._pages:
             states = {self.resource: self.cursor.dump()} if self._moved else None
             await self.run.keep(self.table, joined(self._pages), states=states)
-        self._pages, self._moved = [], False
+        self._pages, self._moved, self._written_at = [], False, time.monotonic()
         return self.cursor
 
 
@@ -119,24 +123,41 @@ class _History:
         """From the newest row down through the overlap; returns its id and time, None when the way is too long."""
         reader = self._reader("end", self.priority, Order.DESCENDING)
         kept: dict[bytes, Page] = {}
+        unwritten: list[Page] = []
         newest: tuple[int, str | None] | None = None
+        way_too_long = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 if order_of(page.ids) not in (Order.DESCENDING, None):
                     return await self._forward_instead(cursor)
-                await self.run.keep(self.table, page)
+                unwritten.append(page)
                 kept[page.digest] = page.remembered(times=True)
                 newest = newest or (page.ids[0], page.time_of(page.ids[0]))
                 lowest = page.ids[-1]
                 if cursor.far_enough(lowest, next(filter(None, reversed(page.times)), None)):
                     break
-                if len(kept) == most_pages and lowest > cursor.watermark:
-                    await self._send_back(cursor)
-                    return None
+                if way_too_long := len(kept) == most_pages and lowest > cursor.watermark:
+                    break
+                if len(unwritten) >= TOGETHER:
+                    await self._keep(unwritten)
             else:
                 await self._refuse_gap(cursor, reader, newest)
+        await self._keep(unwritten)
+        if way_too_long:
+            await self._send_back(cursor)
+            return None
         self.run.remember(self._name("end"), reader, kept)
         return newest or (cursor.seen, cursor.seen_at)
+
+    async def _keep(self, pages: list[Page]) -> None:
+        """Write pages in one transaction, and forget them; what is known to be unchanged is only counted."""
+        fresh = [page for page in pages if not page.unchanged]
+        for page in pages:
+            if page.unchanged:
+                await self.run.keep(self.table, page)
+        if fresh:
+            await self.run.keep(self.table, joined(fresh))
+        pages.clear()
 
     async def _forward_instead(self, cursor: HistoryCursor) -> tuple[int, str | None] | None:
         """Where the platform lists ids ascending whatever we ask: from below the overlap to the end.

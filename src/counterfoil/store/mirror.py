@@ -15,7 +15,7 @@ from counterfoil.observe import events
 from counterfoil.store import bulk, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
-from counterfoil.store.engine import transaction
+from counterfoil.store.engine import autocommit, transaction
 from counterfoil.store.newer import Heard, Telling
 
 # Rows that the platform should list among its live ones; each condition has a partial index of the same words.
@@ -104,7 +104,7 @@ class Mirror:
 
     async def cursor(self, resource: str) -> State | None:
         """Where a pull stands."""
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             return await cursors.load(connection, self.platform, resource)
 
     async def forget(self, resource: str) -> None:
@@ -129,7 +129,7 @@ class Mirror:
         given: dict[str, object] = {"platform": self.platform}
         given |= {"table": table} if live else {}
         given |= {"after": after, "until": until} if after is not None else {}
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             return set((await connection.scalars(statement, given)).all())
 
     async def groups(self) -> list[int]:
@@ -183,7 +183,7 @@ class Mirror:
     async def highest(self, table: str) -> int | None:
         """The highest id that the mirror holds."""
         statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             found: int | None = await connection.scalar(statement, {"platform": self.platform})
             return found
 
@@ -199,12 +199,12 @@ class Mirror:
     async def count(self, table: str) -> int:
         """Rows that are not deleted."""
         statement = sa.text(f"SELECT count(*) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             return int(await connection.scalar(statement, {"platform": self.platform}) or 0)
 
     async def accounts_to_ask(self, *, everyone: bool = False) -> list[Account]:
         """Accounts never asked, or whose balance or credit moved since; with `everyone` all others too, longest ago first."""
-        async with transaction(self._engine) as connection:
+        async with autocommit(self._engine) as connection:
             rows = await connection.execute(_TO_ASK, {"platform": self.platform, "everyone": everyone})
             return [Account(*row) for row in rows]
 
