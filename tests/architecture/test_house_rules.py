@@ -46,6 +46,7 @@ TYPES = {
     "platforms/websocket.py": "seconds",
     "platforms/writing.py": "seconds",
     "platforms/rows.py": "asks whether a token is a number; the value is thrown away, the token is kept",
+    "pull/history.py": "seconds",
     "pull/puller.py": "seconds and shares",
     "pull/run.py": "seconds and shares",
     "pull/streamed.py": "seconds",
