@@ -8,7 +8,8 @@ cannot ask for "500 rows from row 499", but it can be asked for page 2 of 499 ro
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count, pairwise
+from functools import lru_cache
+from itertools import count
 
 
 class Order(Enum):
@@ -38,6 +39,7 @@ class Window:
         return self.page * self.limit
 
 
+@lru_cache(maxsize=10_000)
 def window(row: int, size: int) -> Window:
     """The window of at most `size` rows, 2 or more, that holds row `row` (from 0) and reaches furthest beyond it.
 
@@ -57,9 +59,10 @@ def order_of(ids: Sequence[int]) -> Order | None:
     distinct = list(dict.fromkeys(ids))
     if len(distinct) < 2:
         return None
-    if all(first < second for first, second in pairwise(distinct)):
+    rising = sorted(distinct)
+    if distinct == rising:
         return Order.ASCENDING
-    return Order.DESCENDING if all(first > second for first, second in pairwise(distinct)) else Order.OTHER
+    return Order.DESCENDING if distinct[::-1] == rising else Order.OTHER
 
 
 def connects(ids: Sequence[int], seam: int, order: Order) -> bool:

@@ -5,6 +5,8 @@ even decoded; a page that differs goes to the store, which touches only the rows
 is judged in pull.vanished.
 """
 
+from collections.abc import Set as AbstractSet
+
 from counterfoil.domain.errors import PermanentError
 from counterfoil.domain.page import Page
 from counterfoil.observe import events
@@ -21,7 +23,7 @@ async def pull(run: Run) -> None:
     lists = await _lists(run)
     for one in lists:
         await one.read()
-    if frozenset(_ids(lists)) == run.memory.ids and not run.accepts(run.resource):
+    if _ids(lists) == run.memory.ids and not run.accepts(run.resource):
         return
     for one in lists:
         await one.refuse_cap()
@@ -39,8 +41,8 @@ async def pull(run: Run) -> None:
     run.memory.ids = None if await _missing(run, lists) else frozenset(_ids(lists))
 
 
-def _ids(lists: list[WholeList]) -> set[int]:
-    return {row for one in lists for row in one.ids}
+def _ids(lists: list[WholeList]) -> AbstractSet[int]:
+    return lists[0].ids if len(lists) == 1 else set().union(*(one.ids for one in lists))
 
 
 async def _missing(run: Run, lists: list[WholeList]) -> set[int]:
