@@ -5,7 +5,7 @@ even decoded; a page that differs goes to the store, which touches only the rows
 is judged in pull.vanished.
 """
 
-from collections.abc import Set as AbstractSet
+from array import array
 
 from counterfoil.domain.errors import PermanentError
 from counterfoil.domain.page import Page
@@ -23,11 +23,11 @@ async def pull(run: Run) -> None:
     lists = await _lists(run)
     for one in lists:
         await one.read()
-    if _ids(lists) == run.memory.ids and not run.accepts(run.resource):
+    if _as_before(lists, run.memory.order) and not run.accepts(run.resource):
         return
     for one in lists:
         await one.refuse_cap()
-    if missing := await _missing(run, lists):
+    if missing := await run.mirror.missing(run.resource, _ids(lists)):
         for one in lists:
             await one.read(prove=True)
         missing -= _ids(lists)
@@ -38,16 +38,19 @@ async def pull(run: Run) -> None:
             events.LISTING_INCOMPLETE, reason=f"{len(missing)} rows are missing in a list without a certain end"
         )
     # What is not decided yet is looked at again, even if nothing changes until then.
-    run.memory.ids = None if await _missing(run, lists) else frozenset(_ids(lists))
+    undecided = missing and await run.mirror.missing(run.resource, _ids(lists))
+    run.memory.order = None if undecided else [one.listed for one in lists]
 
 
-def _ids(lists: list[WholeList]) -> AbstractSet[int]:
-    return lists[0].ids if len(lists) == 1 else set().union(*(one.ids for one in lists))
+def _ids(lists: list[WholeList]) -> set[int]:
+    return set().union(*(one.listed for one in lists))
 
 
-async def _missing(run: Run, lists: list[WholeList]) -> set[int]:
-    """What the mirror holds and no list does."""
-    return await run.mirror.ids(run.resource) - _ids(lists)
+def _as_before(lists: list[WholeList], order: "list[array[int]] | None") -> bool:
+    """Whether the lists hold what they held, as a glance shows where it is even in the same order."""
+    if order is None or [one.listed for one in lists] == order:
+        return order is not None
+    return _ids(lists) == set().union(*order)
 
 
 async def _lists(run: Run) -> list[WholeList]:

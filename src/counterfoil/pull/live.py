@@ -36,12 +36,14 @@ async def _read_live(run: Run, priority: Priority) -> tuple[set[int], set[int]]:
     live = WholeList(run, run.page_of(run.resource), "live", priority)
     known = await run.mirror.ids(run.resource, live=True)
     await live.read()
-    if frozenset(live.ids) != run.memory.ids:
+    listed = live.ids
+    if frozenset(listed) != run.memory.ids:
         await live.refuse_cap()
         if not known <= live.ids:
             await live.read(prove=True)
-        run.memory.ids = frozenset(live.ids)
-    return known, live.ids
+        listed = live.ids
+        run.memory.ids = frozenset(listed)
+    return known, listed
 
 
 async def _look_up_the_departed(run: Run, known: set[int], listed: set[int], priority: Priority) -> None:

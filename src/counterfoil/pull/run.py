@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -42,12 +43,14 @@ class Memory:
     begun, on the run's clock. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
     thought; `said`: what need not be said at every run; `found`: whether earlier parts of a reading that is not complete yet
     found anything.
+    thought; `order`: the same as it was listed, list by list, where there may be many; `said`: what need not be said at every run.
     """
 
     since: float
     token: uuid.UUID | None = None
     lists: dict[str, Listed] = field(default_factory=dict)
     ids: frozenset[int] | None = None
+    order: "list[array[int]] | None" = None
     said: set[str] = field(default_factory=set)
     found: bool = False
 

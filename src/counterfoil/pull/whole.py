@@ -1,5 +1,6 @@
 """One list read whole into the mirror, and remembered, so that the same list costs nothing the next time."""
 
+from array import array
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -15,24 +16,32 @@ from counterfoil.pull.run import Ask, Run
 
 @dataclass(slots=True)
 class WholeList:
-    """One list of the run's resource; `name` tells it from the others of that resource. `ids`: what it holds."""
+    """One list of the run's resource; `name` tells it from the others of that resource.
+
+    `listed`: the ids that it holds in the order listed, some of them twice: a small part of the memory of a set.
+    """
 
     run: Run
     ask: Ask
     name: str = ""
     priority: Priority = Priority.NORMAL
-    ids: set[int] = field(default_factory=set)
+    listed: "array[int]" = field(default_factory=lambda: array("q"))
     reader: ListReader = field(init=False)
     _pages: dict[bytes, Page] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.reader = self.run.list_of(self.ask, self.name, priority=self.priority)
 
+    @property
+    def ids(self) -> set[int]:
+        """What it holds; a new set every time."""
+        return set(self.listed)
+
     async def read(self, *, prove: bool = False) -> None:
         """Read it into the mirror; called again with `prove`, go on to the proof of its end."""
         async with aclosing(self.reader.pages(prove=prove)) as pages:
             async for page in pages:
-                self.ids.update(page.ids)
+                self.listed.extend(page.ids)
                 await self.run.keep(self.run.resource, page)
                 self._pages[page.digest] = page.remembered()
         self.run.remember(self.name, self.reader, self._pages)
@@ -43,17 +52,19 @@ class WholeList:
         Raises:
             TransientError: the list ends before it; the event says so.
         """
-        if not self.ids or len(self.ids) % ROUND or self.reader.order is not Order.ASCENDING:
+        ids = self.ids
+        if not ids or len(ids) % ROUND or self.reader.order is not Order.ASCENDING:
             return
-        if await self._newest() <= self.ids:
+        if await self._newest() <= ids:
             return
         # A row may have come just now; then it follows.
         self.reader.ended = self.reader.proven = False
         await self.read(prove=True)
-        if not await self._newest() <= self.ids:
-            events.emit(events.LISTING_CAPPED, rows=len(self.ids), highest_id=max(self.ids))
+        ids = self.ids
+        if not await self._newest() <= ids:
+            events.emit(events.LISTING_CAPPED, rows=len(ids), highest_id=max(ids))
             raise TransientError(
-                f"the platform lists {self.run.resource} only up to {len(self.ids)} rows: the rest is missing"
+                f"the platform lists {self.run.resource} only up to {len(ids)} rows: the rest is missing"
             )
 
     async def _newest(self) -> set[int]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -131,6 +132,13 @@ class Mirror:
         given |= {"after": after, "until": until} if after is not None else {}
         async with autocommit(self._engine) as connection:
             return set((await connection.scalars(statement, given)).all())
+
+    async def missing(self, table: str, listed: AbstractSet[int]) -> set[int]:
+        """Ids that the mirror holds, does not know to be deleted, and that are not among these; read piece by piece."""
+        statement = sa.text(f"SELECT id FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
+        async with transaction(self._engine) as connection:
+            held = await connection.stream_scalars(statement, {"platform": self.platform})
+            return {row_id async for row_id in held if row_id not in listed}
 
     async def groups(self) -> list[int]:
         """Ids of the groups, ascending."""
