@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events, metrics
-from counterfoil.store.engine import Unreachable, autocommit, transaction
+from counterfoil.store.engine import Unreachable, autocommit, transaction, whole
 
 # These take the next token before it is there, and wait for it.
 RESERVING = (Priority.MONEY, Priority.PROBE)
@@ -134,7 +134,7 @@ class SharedBudget:
             metrics.request(self._platform, priority.name.lower(), time.monotonic() - asked)
             yield
         finally:
-            await asyncio.shield(self._give_back(grant))
+            await whole(self._give_back(grant))
 
     async def _turn(self, priority: Priority) -> _Grant:
         waiter = _Waiter(priority, next(self._order), asyncio.get_running_loop().create_future())
@@ -147,7 +147,7 @@ class SharedBudget:
             return await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
-                await asyncio.shield(self._give_back(waiter.granted.result()))
+                await whole(self._give_back(waiter.granted.result()))
             raise
 
     async def _serve(self) -> None:

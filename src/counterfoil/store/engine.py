@@ -143,6 +143,8 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
             # Nobody else asks for it any more.
             task.exception()
         raise
+
+
 @asynccontextmanager
 async def autocommit(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement is a transaction of its own, at half the round trips of `transaction`."""
