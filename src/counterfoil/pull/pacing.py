@@ -13,6 +13,8 @@ SLOWER = 4
 LONGEST = timedelta(minutes=5)
 # A run that began less than a beat ago, by this share of it, was this beat's, of another replica: beats are not in step.
 EARLY = 0.2
+# Another replica takes over what is late by this share of a beat.
+LATE = 0.2
 
 
 def slowed(every: timedelta) -> timedelta:
@@ -44,6 +46,9 @@ def wanted(interval: Interval, recent: Recent, *, streamed: bool) -> timedelta:
     return interval.beats(length)
 
 
-def not_within(interval: Interval, recent: Recent, *, streamed: bool) -> timedelta:
-    """How long ago the newest run must have begun, at a beat, for another to be due."""
-    return wanted(interval, recent, streamed=streamed) - interval.every * EARLY
+def not_within(interval: Interval, recent: Recent, *, streamed: bool, ours: bool) -> timedelta:
+    """How long ago the newest run must have begun, at a beat, for another to be due.
+
+    `ours`: this replica made it. It remembers the pages that it read, so it goes on unless it misses a beat.
+    """
+    return wanted(interval, recent, streamed=streamed) + interval.every * (-EARLY if ours else LATE)

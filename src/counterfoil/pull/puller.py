@@ -141,6 +141,7 @@ class Puller:
     streams: bool = False
     _memories: dict[str, Memory] = field(default_factory=dict)
     _backoffs: dict[str, _Backoff] = field(default_factory=dict)
+    _tokens: dict[str, uuid.UUID] = field(default_factory=dict)
 
     async def run(self, resource: str, wish: Wish | None = None) -> Result:
         """One run of one resource; what goes wrong with it is said and noted, and only what concerns all is raised.
@@ -181,10 +182,13 @@ class Puller:
         """Whether events bring rows of a resource as well."""
         return self.streams and resource in STREAMED
 
+    def _not_within(self, resource: str, recent: Recent) -> timedelta:
+        ours = recent.token is not None and recent.token == self._tokens.get(resource)
+        return not_within(self.intervals[resource], recent, streamed=self._streams(resource), ours=ours)
+
     async def _acquire(self, resource: str, wish: Wish) -> leases.Lease | None:
         if wish.when_due:
-            due = partial(not_within, self.intervals[resource], streamed=self._streams(resource))
-            return await self.runs.acquire_when_due(self.platform, resource, due)
+            return await self.runs.acquire_when_due(self.platform, resource, partial(self._not_within, resource))
         while (lease := await self.runs.acquire(self.platform, resource, not_within=wish.not_within)) is None:
             if not wish.wait:
                 return None
@@ -192,6 +196,7 @@ class Puller:
         return lease
 
     async def _guarded(self, resource: str, lease: leases.Lease, wish: Wish, backoff: _Backoff) -> Result:
+        self._tokens[resource] = lease.token
         run = self._prepare(resource, lease, wish)
         events.emit(events.PULL_STARTED)
         try:

@@ -1,5 +1,6 @@
 """How far each pull has come, and how fresh each resource is."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,13 +57,15 @@ class Recent:
     """What the interval of a resource follows from; times are the database's.
 
     `as_of`: start of the newest complete run. `busy_at`: start of the newest that found a change, or end of a failed one after
-    it. `heard_at`: when an event stream was last relied on; `relied`: whether one is now. None: never, as far as is known.
+    it. `heard_at`: when an event stream was last relied on; `relied`: whether one is now. `token`: of the newest lease on it.
+    None: never, as far as is known.
     """
 
     as_of: datetime | None
     busy_at: datetime | None
     heard_at: datetime | None
     relied: bool
+    token: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +127,9 @@ _AGE = sa.text("""
 """)
 _RECENT = sa.text("""
     SELECT f.as_of, f.busy_at, s.as_of AS heard_at, coalesce(s.failures = 0 AND s.as_of BETWEEN
-        clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp(), false) AS relied
+        clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp(), false) AS relied, l.token
     FROM (SELECT) AS one
+    LEFT JOIN counterfoil.leases l ON l.platform = :platform AND l.resource = :resource
     LEFT JOIN counterfoil.freshness f ON f.platform = :platform AND f.resource = :resource
     LEFT JOIN counterfoil.freshness s ON s.platform = :platform AND s.resource = 'stream'
 """)
