@@ -40,8 +40,8 @@ from counterfoil.store.secrets_kept import Safe
 from counterfoil.store.sessions import PrivateVault, SealedVault
 
 EMBEDDED = "embedded"
-# Requests under way at once for one resource; more does not help against any latency that a platform has.
-MOST_AHEAD = 6
+# Requests under way at once for one resource: pages enough to go on with while others are written (pull.history.TOGETHER).
+MOST_AHEAD = 12
 # A place in the budget is kept this much longer than a request may take, in seconds.
 HOLD_MARGIN = 5.0
 

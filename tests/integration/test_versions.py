@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store import bulk
+from counterfoil.store import beyond, bulk, copying
 from counterfoil.store.engine import transaction
 from support.store import connected, page, query, until, until_blocked, write
 
@@ -25,13 +25,14 @@ async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
 def no_lock(monkeypatch) -> None:
     """Every writer takes a lock of its own, which is as good as none."""
     keys = itertools.count(1000)
-    taken = bulk.lock_versions
+    taken = copying.lock_versions
 
     async def lock(connection):
-        monkeypatch.setattr(bulk, "VERSION_LOCK", next(keys))
+        monkeypatch.setattr(copying, "VERSION_LOCK", next(keys))
         await taken(connection)
 
-    monkeypatch.setattr(bulk, "lock_versions", lock)
+    for module in (bulk, beyond):
+        monkeypatch.setattr(module, "lock_versions", lock)
 
 
 @dataclass
@@ -154,9 +155,9 @@ async def test_copying_rows_does_not_hold_back_other_writers(database, monkeypat
     copied, go_on = asyncio.Event(), asyncio.Event()
     real = bulk.copy
 
-    async def copy(connection, table, columns, lines):
-        await real(connection, table, columns, lines)
-        if table == "deals":
+    async def copy(connection, target, lines):
+        await real(connection, target, lines)
+        if "staged_deals" in target:
             copied.set()
             await go_on.wait()
 

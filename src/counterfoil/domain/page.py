@@ -20,7 +20,8 @@ class Page:
     `ids`: the ids of all records in the order sent, of the rejected ones too where they could be read: what was listed is
     there. `lines`: one line of CSV per good record (a JSON number or string without escapes is a CSV field as it stands;
     the bare word null is NULL), in the order of `columns`. `rows`: the number of records sent. `times`: the creation time
-    of the good records as sent, aligned with `line_ids`. `digest`: hash of the answer; equal digests, equal pages. `unchanged`: this is
+    of the good records as sent, aligned with `line_ids`. `symbol_ids`: the symbols of the good records, where their names are
+    wanted beside them; else empty. `digest`: hash of the answer; equal digests, equal pages. `unchanged`: this is
     what is remembered of such a page whose rows are in the mirror already.
     """
 
@@ -30,6 +31,7 @@ class Page:
     lines: list[bytes] = field(default_factory=list)
     line_ids: list[int] = field(default_factory=list)
     times: list[str | None] = field(default_factory=list)
+    symbol_ids: list[int | None] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     digest: bytes = b""
     unchanged: bool = False
@@ -81,5 +83,6 @@ def joined(pages: Sequence[Page]) -> Page:
         whole.ids += page.ids
         whole.lines += page.lines
         whole.line_ids += page.line_ids
+        whole.symbol_ids += page.symbol_ids
         whole.rejected += page.rejected
     return whole

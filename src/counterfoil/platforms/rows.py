@@ -20,6 +20,7 @@ from msgspec import Meta, Raw
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES, Column, Kind
+from counterfoil.platforms.products import PRODUCTS, product
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
 
 Record = dict[str, Raw]
@@ -73,6 +74,8 @@ class _Shape:
     places: Mapping[Kind, tuple[int, ...]]
     moments: tuple[str, ...]
     created: int | None
+    factors: tuple[int, int] | None
+    symbol: str | None
     page_types: msgspec.json.Decoder[list[Any]]
     page_tokens: msgspec.json.Decoder[list[Any]]
     types: msgspec.json.Decoder[Any]
@@ -93,13 +96,17 @@ def _shape(table: str) -> _Shape:
     tokens = msgspec.defstruct(
         "Tokens", [("id", Raw), *((f"f{n}", Raw, NULL) for n in range(len(wires)))], rename=_rename(wires)
     )  # fmt: skip
+    places = {column.name: at for at, column in enumerate(fields, 1)}
+    computed, *factors = PRODUCTS.get(table) or (None,)
     return _Shape(
-        columns=("id", *(column.name for column in fields), "extra"),
+        columns=("id", *(column.name for column in fields), *([computed] if computed else []), "extra"),
         fields=fields,
         names=frozenset({"id", *(column.wire or "" for column in fields)}),
         places={kind: tuple(at for at, column in enumerate(fields, 1) if column.kind is kind) for kind in Kind},
         moments=tuple(wire for wire, kind in wires if kind in (Kind.TIMESTAMP, Kind.DATE)),
-        created=next((n for n, (wire, _) in enumerate(wires, 1) if wire == "created_at"), None),
+        created=places.get("created_at"),
+        factors=(places[factors[0]], places[factors[1]]) if factors else None,
+        symbol=f"f{places['symbol_id'] - 1}" if table in PRODUCTS else None,
         page_types=msgspec.json.Decoder(list[types]),  # type: ignore[valid-type]
         page_tokens=msgspec.json.Decoder(list[tokens]),  # type: ignore[valid-type]
         types=msgspec.json.Decoder(types),
@@ -148,6 +155,7 @@ class RowFormat:
         page.ids = [row.id for row in typed]
         page.line_ids = page.ids
         page.lines = list(map(b",".join, zip(*columns, repeat(NULL, page.rows), strict=True)))
+        page.symbol_ids = [getattr(row, self._shape.symbol) for row in typed] if self._shape.symbol else []
         if self._shape.created is not None and columns:
             page.times = [_moment(token) for token in columns[self._shape.created]]
         else:
@@ -155,7 +163,7 @@ class RowFormat:
         return True
 
     def _settle(self, columns: list[tuple[bytes | Raw, ...]]) -> None:
-        """Bring the tokens of rows into COPY's form in place.
+        """Bring the tokens of rows into COPY's form in place, and add what is computed of them.
 
         Raises:
             ValueError: one of them has none.
@@ -177,6 +185,8 @@ class RowFormat:
                 columns[at] = tuple(
                     NULL if token == NULL else _quote(_scrubbed(bytes(token), name)) for token in columns[at]
                 )
+        if shape.factors:
+            columns.append(tuple(map(product, *(columns[at] for at in shape.factors))))
 
     def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
@@ -198,16 +208,18 @@ class RowFormat:
     def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
         """One row. `raw`: the record's own text; None when the part is only a piece of it."""
         try:
-            row_id, row = self._row(part, raw if self._reshape is None else None)
+            typed, row = self._row(part, raw if self._reshape is None else None)
         except _UNREADABLE as error:
             _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
             return
-        page.ids.append(row_id)
-        page.line_ids.append(row_id)
+        page.ids.append(typed.id)
+        page.line_ids.append(typed.id)
+        if self._shape.symbol:
+            page.symbol_ids.append(getattr(typed, self._shape.symbol))
         page.times.append(self._created_at(row))
         page.lines.append(b",".join(row))
 
-    def _row(self, part: Record, raw: Raw | None) -> tuple[int, list[bytes | Raw]]:
+    def _row(self, part: Record, raw: Raw | None) -> tuple[Any, list[bytes | Raw]]:
         shape = self._shape
         whole = part.keys() <= shape.names
         known = part if whole else {name: value for name, value in part.items() if name in shape.names}
@@ -227,7 +239,7 @@ class RowFormat:
             for at in shape.places[Kind.TEXT]:
                 row[at] = _text(row[at], shape.fields[at - 1])
         row.append(NULL if whole else _extra({name: part[name] for name in part.keys() - shape.names}))
-        return typed.id, row
+        return typed, row
 
     def _created_at(self, row: list[bytes | Raw]) -> str | None:
         return None if self._shape.created is None else _moment(row[self._shape.created])

@@ -1,37 +1,27 @@
 """Rows into the mirror: COPY into a staging table, then one statement that touches only what differs.
 
-`version` numbers are drawn in that last statement, under one advisory lock that is held until the transaction ends. Rows
+What lies beyond all that the mirror holds goes a shorter way first (store.beyond). `version` numbers are drawn in that last statement, under one advisory lock that is held until the transaction ends. Rows
 therefore become visible in the order of their versions, whoever writes: a reader that has seen version n will never find a
 smaller one later. The COPY before it, which is most of the work, runs outside the lock.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES
 from counterfoil.store import newer
-from counterfoil.store.engine import driver
+from counterfoil.store.beyond import MANY, copy_beyond
+from counterfoil.store.copying import copy, lock_versions
+from counterfoil.store.copying import refusal as refused
 from counterfoil.store.newer import Telling
 
-VERSION_LOCK = 0x76657273  # 'vers'
-
 BODY_LIMIT = 65_536  # bytes of a record's text that are kept
-# Rows from which on those that are surely new are worth a statement of their own.
-MANY = 100
-# Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
-_REFUSALS = ("22", "54")
-# Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
-_QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
-_COLUMN = re.compile(r"\bcolumn (\w+)")
-
 # What a computed column holds where the platform did not send it: s is the staged row, y the symbol that it names.
 COMPUTED = {
     ("orders", "symbol"): "coalesce(s.symbol, y.symbol)",
@@ -92,15 +82,16 @@ async def write(
     The caller owns the transaction. Unchanged rows are not touched: no version, no lock on the row, no write-ahead log.
     `telling`: see store.newer; None where nobody else brings these rows.
     """
-    ids, lines = page.distinct()
+    copied = await copy_beyond(connection, platform, table, page)
+    rows = [(row_id, line) for row_id, line in zip(*page.distinct(), strict=True) if row_id not in copied]
     rejected = list(page.rejected)
-    if lines:
+    if rows:
         # Outside the savepoints below: what a savepoint rolls back is made again at every try.
         await connection.exec_driver_sql(_create_staging(table))
     target = _Target(platform, table, page.columns, telling)
-    written = await _merge_or_halve(connection, target, list(zip(ids, lines, strict=True)), rejected)
+    written = await _merge_or_halve(connection, target, rows, rejected)
     kept = await quarantine(connection, platform, table, rejected)
-    return replace(written, quarantined=len(kept), rejected=kept)
+    return replace(written, inserted=written.inserted + len(copied), quarantined=len(kept), rejected=kept)
 
 
 async def _merge_or_halve(
@@ -113,7 +104,7 @@ async def _merge_or_halve(
         async with connection.begin_nested():
             return await _merge(connection, target, rows)
     except (sa.exc.DataError, sa.exc.OperationalError) as error:
-        refusal = _refusal(error)
+        refusal = refused(error)
         if refusal is None:
             raise
     if len(rows) == 1:
@@ -125,19 +116,11 @@ async def _merge_or_halve(
     return first + await _merge_or_halve(connection, target, rows[half:], rejected)
 
 
-def _refusal(error: sa.exc.DBAPIError) -> str | None:
-    """Why PostgreSQL refuses a row, without the value, which may be anybody's name; None when the row is not the reason."""
-    if not isinstance(error.orig, psycopg.Error) or (error.orig.sqlstate or "")[:2] not in _REFUSALS:
-        return None
-    diagnosis = error.orig.diag
-    column = _COLUMN.search(diagnosis.context or "")
-    return _QUOTED.sub("", diagnosis.message_primary or "refused") + (f" - at `{column[1]}`" if column else "")
-
-
 async def _merge(connection: AsyncConnection, target: _Target, rows: Sequence[tuple[int, bytes]]) -> Written:
     table, platform = target.table, target.platform
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
-    await copy(connection, table, target.columns, [line for _, line in rows])
+    names = ", ".join(f'"{name}"' for name in target.columns)
+    await copy(connection, f"pg_temp.staged_{table} ({names})", b"\n".join(line for _, line in rows))
     await lock_versions(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
     inserted, total = await _merge_staged(connection, target, [row_id for row_id, _ in rows])
@@ -171,23 +154,6 @@ async def _merge_staged(connection: AsyncConnection, target: _Target, ids: Seque
         given |= await newer.given(connection, telling)
     merged, total = (await connection.execute(sa.text(statement), given)).one()
     return inserted + merged, inserted + total
-
-
-async def copy(connection: AsyncConnection, table: str, columns: Sequence[str], lines: Iterable[bytes]) -> None:
-    """Send CSV lines into the staging table of a mirror table.
-
-    Raises:
-        sqlalchemy.exc.DataError: PostgreSQL refuses a value.
-    """
-    names = ", ".join(f'"{name}"' for name in columns)
-    statement = f"COPY pg_temp.staged_{table} ({names}) FROM STDIN (FORMAT csv, NULL 'null')"
-    try:
-        async with driver(connection).cursor() as cursor, cursor.copy(statement.encode()) as stream:
-            await stream.write(b"\n".join(lines))
-    except psycopg.DataError as error:
-        raise sa.exc.DataError("COPY", {}, error) from error
-    except psycopg.errors.ProgramLimitExceeded as error:
-        raise sa.exc.OperationalError("COPY", {}, error) from error
 
 
 @cache
@@ -290,11 +256,6 @@ async def _carry_symbol_names(connection: AsyncConnection, platform: str, symbol
             """),
             {"platform": platform, "symbols": symbols},
         )
-
-
-async def lock_versions(connection: AsyncConnection) -> None:
-    """From here to the end of the transaction nobody else draws a version."""
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
 
 
 async def tombstone(connection: AsyncConnection, platform: str, table: str, ids: Sequence[int]) -> int:

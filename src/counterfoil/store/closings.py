@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from counterfoil.store import bulk, leases
+from counterfoil.store import copying, leases
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import LIVE, PRESENT, Mirror
 
@@ -142,5 +142,5 @@ async def _change(mirror: Mirror, statement: sa.TextClause, given: dict[str, obj
         return set()
     async with transaction(mirror.engine) as connection:
         await leases.hold(connection, mirror.lease)
-        await bulk.lock_versions(connection)
+        await copying.lock_versions(connection)
         return set((await connection.scalars(statement, {**given, "platform": mirror.platform})).all())

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.domain.explaining import Noted, Step, judge
-from counterfoil.store import bulk, leases
+from counterfoil.store import copying, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
 from counterfoil.store.engine import transaction
@@ -219,7 +219,7 @@ async def explain(mirror: Mirror, accounts: Sequence[int], state: State | None, 
     async with transaction(mirror.engine) as connection:
         await leases.hold(connection, mirror.lease)
         # From here on no row becomes visible that we do not count, and whose version would lie below those drawn here.
-        await bulk.lock_versions(connection)
+        await copying.lock_versions(connection)
         looked = [dict(row) for row in (await connection.execute(_LOOK, {**given, **seen})).mappings()]
         made = gone = 0
         if infer:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.page import Page
 from counterfoil.observe import events
-from counterfoil.store import bulk, cursors, leases
+from counterfoil.store import bulk, copying, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
 from counterfoil.store.engine import autocommit, transaction
@@ -96,7 +96,7 @@ class Mirror:
         written = Written()
         async with self._writing() as connection:
             # Before anything else: several tables are written, and no poll may hold one of them while it waits for us.
-            await bulk.lock_versions(connection)
+            await copying.lock_versions(connection)
             for table in sorted(pages):
                 one = await bulk.write(connection, self.platform, table, pages[table], telling)
                 written = replace(written + one, rejected=written.rejected + one.rejected)

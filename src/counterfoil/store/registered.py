@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from counterfoil.store import bulk, leases
+from counterfoil.store import copying, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import Mirror
@@ -49,7 +49,7 @@ async def write(mirror: Mirror) -> Written:
         if not await connection.scalar(_ANY, given):
             return Written()
         await leases.hold(connection, mirror.lease)
-        await bulk.lock_versions(connection)
+        await copying.lock_versions(connection)
         clients = (await connection.execute(_WRITE_CLIENTS, given)).one()
         accounts = await connection.execute(_WRITE_ACCOUNTS, given)
     return Written(inserted=clients.inserted, changed=clients.total - clients.inserted + accounts.rowcount)

@@ -1,0 +1,47 @@
+"""COPY, what PostgreSQL's refusals of a row are, and the lock under which versions are drawn."""
+
+import re
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from counterfoil.store.engine import driver
+
+VERSION_LOCK = 0x76657273  # 'vers'
+
+# Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
+_REFUSALS = ("22", "54")
+# Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
+_QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
+_COLUMN = re.compile(r"\bcolumn (\w+)")
+
+
+async def lock_versions(connection: AsyncConnection) -> None:
+    """From here to the end of the transaction nobody else draws a version."""
+    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
+
+
+async def copy(connection: AsyncConnection, target: str, lines: bytes) -> None:
+    """Send CSV lines into `target`, a table with its columns.
+
+    Raises:
+        sqlalchemy.exc.DataError: PostgreSQL refuses a value.
+    """
+    statement = f"COPY {target} FROM STDIN (FORMAT csv, NULL 'null')"
+    try:
+        async with driver(connection).cursor() as cursor, cursor.copy(statement.encode()) as stream:
+            await stream.write(lines)
+    except psycopg.DataError as error:
+        raise sa.exc.DataError("COPY", {}, error) from error
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise sa.exc.OperationalError("COPY", {}, error) from error
+
+
+def refusal(error: sa.exc.DBAPIError) -> str | None:
+    """Why PostgreSQL refuses a row, without the value, which may be anybody's name; None when the row is not the reason."""
+    if not isinstance(error.orig, psycopg.Error) or (error.orig.sqlstate or "")[:2] not in _REFUSALS:
+        return None
+    diagnosis = error.orig.diag
+    column = _COLUMN.search(diagnosis.context or "")
+    return _QUOTED.sub("", diagnosis.message_primary or "refused") + (f" - at `{column[1]}`" if column else "")
