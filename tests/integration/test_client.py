@@ -186,7 +186,7 @@ async def test_a_remembered_answer_is_not_even_decoded(sandbox, client, monkeypa
     first = await client.page("deals", ALL)
     remembered = first.remembered()
     monkeypatch.setattr(module.envelope, "read", lambda _body: pytest.fail("decoded"))
-    monkeypatch.setattr(module, "_REFUSAL_LIMIT", 0)
+    monkeypatch.setattr(module.RowFormat, "plain", lambda *_: pytest.fail("decoded"))
     again = await client.page("deals", Query(limit=1000, remembered={first.digest: remembered}))
     assert (again is remembered, again.ids) == (True, [row["id"] for row in truth(sandbox, "deals")])
 

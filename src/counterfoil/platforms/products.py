@@ -16,18 +16,23 @@ _EXACT = Context(prec=1_000, Emin=MIN_EMIN, Emax=MAX_EMAX)
 _ONE = Decimal(1)
 
 
-def product(first: bytes | Raw, second: bytes | Raw) -> bytes:
-    """Two numbers multiplied, null when one of them is; the places behind the point are those of both together."""
-    return _multiplied(bytes(first), bytes(second))
+def product(first: bytes | Raw, second: bytes | Raw) -> Raw:
+    """Two numbers multiplied, null when one of them is; the places behind the point are those of both together.
+
+    Raises:
+        ValueError: they are out of all proportion.
+    """
+    return _multiplied(b"*".join((first, second)))
 
 
 @lru_cache(maxsize=10_000)
-def _multiplied(first: bytes, second: bytes) -> bytes:
+def _multiplied(factors: bytes) -> Raw:
     """Volumes are few: most of them were multiplied before."""
+    first, second = factors.split(b"*")
     if b"null" in (first, second):
-        return b"null"
+        return Raw(b"null")
     try:
-        return str(_EXACT.multiply(_number(first.decode()), _number(second.decode()))).encode()
+        return Raw(str(_EXACT.multiply(_number(first.decode()), _number(second.decode()))).encode())
     except DecimalException as error:
         raise ValueError("a number out of all proportion") from error
 

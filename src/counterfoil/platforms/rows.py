@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
-from itertools import repeat
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import astuple
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES, Column, Kind
@@ -28,18 +29,23 @@ Record = dict[str, Raw]
 Reshape = Callable[[Record], Iterable[Record]]
 
 NULL = Raw(b"null")
+# Attributes that no field of a record fills: what else was sent is refused before it could.
+_COMPUTED, _EXTRA = "computed", "extra"
 # A token longer than this is no number of anybody's books; PostgreSQL would take 131,072 digits.
 NUMBER_LIMIT = 100
+# Where all that numbers are written with looks the same, a longer one is easily seen among a page of lines.
+_DIGITS = bytes(48 if at in b"0123456789+-.eE" else at for at in range(256))
+_TOO_LONG = b"0" * (NUMBER_LIMIT + 1)
 # No list of ours comes near; each record and each value costs memory many times its length on the wire.
 ROW_LIMIT = 100_000
 VALUE_LIMIT = 2_000_000
 # Bytes of the shortest record that tells its id, with the comma behind it.
 SHORTEST = len(b'{"id":1},')
 
-_FRACTION = re.compile(rb"(\.\d{6})\d+")
-_POINT = len(b'"2025-01-01T00:00:00')
-_MICROSECONDS = len(b'"2025-01-01T00:00:00.000000Z"')
-_DAY = len(b'"2025-01-01"')
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+_POINT = len("2025-01-01T00:00:00")
+_MICROSECONDS = len("2025-01-01T00:00:00.000000Z")
+_DAY = len("2025-01-01")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ID = re.compile(rb"-?\d{1,19}")
 
@@ -59,69 +65,108 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.DATE: Annotated[str, Meta(pattern=_DATE)] | None,
     Kind.JSON: Any,
 }
+# What a value is kept as until it is part of a line, and what stands for one that was not sent: numbers as the text that they are.
+_KEPT: Mapping[Kind, tuple[Any, Any]] = {
+    Kind.INTEGER: (int | None, None),
+    Kind.NUMBER: (Raw, NULL),
+    Kind.TEXT: (str | None, None),
+    Kind.BOOLEAN: (bool | None, None),
+    Kind.TIMESTAMP: (str | None, None),
+    Kind.DATE: (str | None, None),
+    Kind.JSON: (Raw, NULL),
+}
+_ENCODER = msgspec.json.Encoder()
 _NAMES = msgspec.json.Decoder(dict[str, Raw])
 # What may be wrong with a record; anything else is a bug of ours.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapping:
+    """What stands around the records in an answer.
+
+    `around`: the type of an answer whose records are of a type. `within`: the records of such an answer, None where it holds none.
+    """
+
+    around: Callable[[Any], Any]
+    within: Callable[[Any], list[Any] | None]
+
+
+BARE = Wrapping(lambda record: list[record], lambda answer: answer)  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the records of a table look like: columns, decoders, and at which place of a row each kind stands."""
+    """What the records of a table look like.
+
+    `columns`: what a line holds, in order; `fields`: those of them that the platform fills. `checked`: the type that a record must
+    be of. `kept`: the type whose values become a line. `attributes`: of `kept`, by kind, with the wire name of each.
+    """
 
     columns: tuple[str, ...]
     fields: tuple[Column, ...]
     names: frozenset[str]
-    places: Mapping[Kind, tuple[int, ...]]
-    moments: tuple[str, ...]
-    created: int | None
-    factors: tuple[int, int] | None
+    attributes: Mapping[Kind, tuple[tuple[str, str], ...]]
+    created: str | None
+    factors: tuple[str, str] | None
     symbol: str | None
-    page_types: msgspec.json.Decoder[list[Any]]
-    page_tokens: msgspec.json.Decoder[list[Any]]
-    types: msgspec.json.Decoder[Any]
-    tokens: msgspec.json.Decoder[Any]
+    checked: Any
+    kept: Any
+    check: Callable[[bytes], Any]
+    keep: Callable[[bytes], Any]
 
 
 @cache
 def _shape(table: str) -> _Shape:
     fields = tuple(column for column in TABLES[table].columns if column.wire)
-    wires = [(column.wire or "", column.kind) for column in fields]
+    attributes = {column.name: f"f{n}" for n, column in enumerate(fields)}
+    wires = {attributes[column.name]: column.wire or "" for column in fields}
     # A computed column's name may also be a field, of an object that is null unless expanded.
     embedded = [column.name for column in TABLES[table].columns if not column.wire]
-    types = msgspec.defstruct(
-        "Types", [("id", _Int64), *((f"f{n}", _TYPES[kind], None) for n, (_, kind) in enumerate(wires)),
-                  *((name, None, None) for name in embedded)],
-        rename=_rename(wires), forbid_unknown_fields=True,
-    )  # fmt: skip
-    tokens = msgspec.defstruct(
-        "Tokens", [("id", Raw), *((f"f{n}", Raw, NULL) for n in range(len(wires)))], rename=_rename(wires)
-    )  # fmt: skip
-    places = {column.name: at for at, column in enumerate(fields, 1)}
     computed, *factors = PRODUCTS.get(table) or (None,)
+    by_kind = {
+        kind: tuple((attributes[column.name], column.wire or "") for column in fields if column.kind is kind)
+        for kind in Kind
+    }
+    checked = msgspec.defstruct(
+        "Checked",
+        [("id", _Int64), *((attributes[column.name], _TYPES[column.kind], None) for column in fields),
+         *((name, None, None) for name in embedded)],
+        rename=wires, forbid_unknown_fields=True, gc=False,
+    )  # fmt: skip
+    kept = msgspec.defstruct(
+        "Kept",
+        [("id", int), *((attributes[column.name], *_KEPT[column.kind]) for column in fields),
+         *([(_COMPUTED, Any, None)] if computed else []), (_EXTRA, Any, None)],
+        rename=wires, gc=False,
+    )  # fmt: skip
     return _Shape(
-        columns=("id", *(column.name for column in fields), *([computed] if computed else []), "extra"),
+        columns=("id", *attributes, *([computed] if computed else []), "extra"),
         fields=fields,
-        names=frozenset({"id", *(column.wire or "" for column in fields)}),
-        places={kind: tuple(at for at, column in enumerate(fields, 1) if column.kind is kind) for kind in Kind},
-        moments=tuple(wire for wire, kind in wires if kind in (Kind.TIMESTAMP, Kind.DATE)),
-        created=places.get("created_at"),
-        factors=(places[factors[0]], places[factors[1]]) if factors else None,
-        symbol=f"f{places['symbol_id'] - 1}" if table in PRODUCTS else None,
-        page_types=msgspec.json.Decoder(list[types]),  # type: ignore[valid-type]
-        page_tokens=msgspec.json.Decoder(list[tokens]),  # type: ignore[valid-type]
-        types=msgspec.json.Decoder(types),
-        tokens=msgspec.json.Decoder(tokens),
+        names=frozenset({"id", *wires.values()}),
+        attributes=by_kind,
+        created=attributes.get("created_at"),
+        factors=(attributes[factors[0]], attributes[factors[1]]) if factors else None,
+        symbol=attributes["symbol_id"] if table in PRODUCTS else None,
+        checked=checked,
+        kept=kept,
+        check=msgspec.json.Decoder(checked).decode,
+        keep=msgspec.json.Decoder(kept).decode,
     )
 
 
-def _rename(wires: list[tuple[str, Kind]]) -> dict[str, str]:
-    return {f"f{n}": wire for n, (wire, _) in enumerate(wires)}
+@cache
+def _decoders(table: str, wrapping: Wrapping) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+    shape = _shape(table)
+    checked, kept = (msgspec.json.Decoder(wrapping.around(kind)).decode for kind in (shape.checked, shape.kept))
+    return checked, kept
 
 
 class RowFormat:
     """How the records of one mirror table look on the wire; `columns` names what its lines hold, in order."""
 
     def __init__(self, table: str, *, reshape: Reshape | None = None) -> None:
+        self._table = table
         self._shape = _shape(table)
         self._reshape = reshape
         self.columns = self._shape.columns
@@ -133,60 +178,78 @@ class RowFormat:
             msgspec.DecodeError: it is not a JSON array, or far too long.
             RecursionError: it is nested too deep.
         """
-        page = Page(columns=self.columns, digest=digest)
         text = bytes(records)
-        if len(text) > VALUE_LIMIT and text.count(b",") > VALUE_LIMIT:
+        page = self.plain(text, BARE, digest)
+        if page is not None:
+            return page
+        if _holds_too_much(text):
             raise msgspec.DecodeError(f"more than {VALUE_LIMIT} values")
-        few = len(text) < ROW_LIMIT * SHORTEST or text.count(b"{") <= ROW_LIMIT
-        plain = few and self._reshape is None and b"\\" not in text
-        if not plain or not self._read_plain(text, page):
-            self._read_carefully(text, page)
+        page = Page(columns=self.columns, digest=digest)
+        self._read_carefully(text, page)
         return page
 
-    def _read_plain(self, records: bytes, page: Page) -> bool:
-        """Column by column, so that what is asked of every value is asked by the interpreter's own loops."""
+    def plain(self, text: bytes, wrapping: Wrapping, digest: bytes = b"") -> Page | None:
+        """The page that an answer is, when nothing in it is out of the ordinary; None when it is to be read with care."""
+        if self._reshape is not None or b"\\" in text or _holds_too_much(text) or _is_too_long(text):
+            return None
+        check, keep = _decoders(self._table, wrapping)
         try:
-            typed = self._shape.page_types.decode(records)
-            columns = list(zip(*map(msgspec.structs.astuple, self._shape.page_tokens.decode(records)), strict=True))
-            self._settle(columns)
+            check(text)
+            rows = wrapping.within(keep(text))
+            if rows is None:
+                return None
+            lines = self._lines(rows)
         except _UNREADABLE:
-            return False
-        page.rows = len(typed)
-        page.ids = [row.id for row in typed]
-        page.line_ids = page.ids
-        page.lines = list(map(b",".join, zip(*columns, repeat(NULL, page.rows), strict=True)))
-        page.symbol_ids = [getattr(row, self._shape.symbol) for row in typed] if self._shape.symbol else []
-        if self._shape.created is not None and columns:
-            page.times = [_moment(token) for token in columns[self._shape.created]]
-        else:
-            page.times = [None] * page.rows
-        return True
+            return None
+        shape, ids = self._shape, [row.id for row in rows]
+        return Page(
+            columns=self.columns,
+            rows=len(rows),
+            ids=ids,
+            lines=lines,
+            line_ids=ids,
+            times=list(map(attrgetter(shape.created), rows)) if shape.created else [None] * len(rows),
+            symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
+            digest=digest,
+        )
 
-    def _settle(self, columns: list[tuple[bytes | Raw, ...]]) -> None:
-        """Bring the tokens of rows into COPY's form in place, and add what is computed of them.
+    def _settle(self, rows: list[Any]) -> None:
+        """Bring the values of rows into COPY's form in place, and add what is computed of them.
 
         Raises:
             ValueError: one of them has none.
         """
         shape = self._shape
-        if not columns:
-            return
-        for at in shape.places[Kind.TIMESTAMP]:
-            if max(map(len, columns[at])) > _MICROSECONDS:
-                columns[at] = tuple(map(_cut, columns[at]))
-        for at in shape.places[Kind.DATE]:
-            columns[at] = tuple(_day(bytes(token)) for token in columns[at])
-        for at in shape.places[Kind.NUMBER]:
-            if (longest := max(map(len, columns[at]))) > NUMBER_LIMIT:
-                raise ValueError(f"a number of {longest} characters - at `$.{shape.fields[at - 1].wire}`")
-        for at in shape.places[Kind.JSON]:
-            if columns[at].count(NULL) < len(columns[at]):
-                name = shape.fields[at - 1].wire or ""
-                columns[at] = tuple(
-                    NULL if token == NULL else _quote(_scrubbed(bytes(token), name)) for token in columns[at]
-                )
+        for attribute, _ in shape.attributes[Kind.TIMESTAMP]:
+            _replace(rows, attribute, _MICROSECONDS, _cut)
+        for attribute, _ in shape.attributes[Kind.DATE]:
+            _replace(rows, attribute, -1, _day)
+        for attribute, wire in shape.attributes[Kind.JSON]:
+            for row in rows:
+                if (token := getattr(row, attribute)) != NULL:
+                    setattr(row, attribute, Raw(_quote(_scrubbed(bytes(token), wire))))
         if shape.factors:
-            columns.append(tuple(map(product, *(columns[at] for at in shape.factors))))
+            for row, factors in zip(rows, map(attrgetter(*shape.factors), rows), strict=True):
+                row.computed = product(*factors)
+
+    def _lines(self, rows: list[Any]) -> list[bytes]:
+        """Lines for COPY.
+
+        Raises:
+            ValueError: a value has no form that PostgreSQL takes.
+        """
+        self._settle(rows)
+        text = _ENCODER.encode_lines(map(astuple, rows))
+        if _TOO_LONG in text.translate(_DIGITS):
+            self._refuse_long_numbers(rows)
+        # JSON arrays less their brackets, which no text without an escape can imitate.
+        return text[1:-2].split(b"]\n[") if rows else []
+
+    def _refuse_long_numbers(self, rows: list[Any]) -> None:
+        for attribute, wire in self._shape.attributes[Kind.NUMBER]:
+            longest = max(len(getattr(row, attribute)) for row in rows)
+            if longest > NUMBER_LIMIT:
+                raise ValueError(f"a number of {longest} characters - at `$.{wire}`")
 
     def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
@@ -208,41 +271,55 @@ class RowFormat:
     def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
         """One row. `raw`: the record's own text; None when the part is only a piece of it."""
         try:
-            typed, row = self._row(part, raw if self._reshape is None else None)
+            row = self._row(part, raw if self._reshape is None else None)
         except _UNREADABLE as error:
             _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
             return
-        page.ids.append(typed.id)
-        page.line_ids.append(typed.id)
+        page.ids.append(row.id)
+        page.line_ids.append(row.id)
         if self._shape.symbol:
-            page.symbol_ids.append(getattr(typed, self._shape.symbol))
-        page.times.append(self._created_at(row))
-        page.lines.append(b",".join(row))
+            page.symbol_ids.append(getattr(row, self._shape.symbol))
+        page.times.append(getattr(row, self._shape.created) if self._shape.created else None)
+        page.lines.append(_ENCODER.encode(astuple(row))[1:-1])
 
-    def _row(self, part: Record, raw: Raw | None) -> tuple[Any, list[bytes | Raw]]:
+    def _row(self, part: Record, raw: Raw | None) -> Any:
         shape = self._shape
         whole = part.keys() <= shape.names
         known = part if whole else {name: value for name, value in part.items() if name in shape.names}
-        mended = [_unescape(known, wire) for wire in shape.moments]
+        mended = [_unescape(known, wire) for kind in (Kind.TIMESTAMP, Kind.DATE) for _, wire in shape.attributes[kind]]
         # The record's own text will do where nothing of it was left out or mended.
-        encoded = raw if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
+        encoded = bytes(raw) if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
         try:
-            typed = shape.types.decode(encoded)
+            shape.check(encoded)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
-        columns: list[tuple[bytes | Raw, ...]] = [
-            (token,) for token in msgspec.structs.astuple(shape.tokens.decode(encoded))
-        ]
-        self._settle(columns)
-        row = [token for (token,) in columns]
-        if b"\\" in bytes(encoded):
-            for at in shape.places[Kind.TEXT]:
-                row[at] = _text(row[at], shape.fields[at - 1])
-        row.append(NULL if whole else _extra({name: part[name] for name in part.keys() - shape.names}))
-        return typed, row
+        row = shape.keep(encoded)
+        self._settle([row])
+        self._refuse_long_numbers([row])
+        if b"\\" in encoded:
+            for attribute, wire in shape.attributes[Kind.TEXT]:
+                if (text := getattr(row, attribute)) is not None:
+                    setattr(row, attribute, Raw(_text(text, wire)))
+        if not whole:
+            row.extra = Raw(_extra({name: part[name] for name in part.keys() - shape.names}))
+        return row
 
-    def _created_at(self, row: list[bytes | Raw]) -> str | None:
-        return None if self._shape.created is None else _moment(row[self._shape.created])
+
+def _holds_too_much(text: bytes) -> bool:
+    return len(text) > VALUE_LIMIT and text.count(b",") > VALUE_LIMIT
+
+
+def _is_too_long(text: bytes) -> bool:
+    return len(text) >= ROW_LIMIT * SHORTEST and text.count(b"{") > ROW_LIMIT
+
+
+def _replace(rows: list[Any], attribute: str, longest: int, change: Callable[[str], str | None]) -> None:
+    """Change the texts of a column that are longer than so many characters; a glance tells whether there are any."""
+    values = list(map(attrgetter(attribute), rows))
+    if max(map(len, filter(None, values)), default=0) > longest:
+        for row, text in zip(rows, values, strict=True):
+            if text is not None and len(text) > longest:
+                setattr(row, attribute, change(text))
 
 
 def opening(token: bytes | Raw) -> bytes:
@@ -250,36 +327,27 @@ def opening(token: bytes | Raw) -> bytes:
     return bytes(memoryview(token)[:1])
 
 
-def _moment(token: bytes | Raw) -> str | None:
-    """A time as it was sent, without its quotes."""
-    text = str(token, "utf-8")
-    return None if text == "null" else text.strip('"')
-
-
-def _cut(token: bytes | Raw) -> bytes:
+def _cut(moment: str) -> str:
     """A time without what is finer than microseconds: cut, never rounded."""
-    text = bytes(token)
-    if len(text) <= _MICROSECONDS:
-        return text
+    if len(moment) <= _MICROSECONDS:
+        return moment
     # The usual form, without the cost of a search.
-    if text[_POINT : _POINT + 1] == b"." and text[-2:] == b'Z"':
-        return text[: _MICROSECONDS - 2] + b'Z"'
-    return _FRACTION.sub(rb"\1", text)
+    if moment[_POINT : _POINT + 1] == "." and moment[-1] == "Z":
+        return moment[: _MICROSECONDS - 1] + "Z"
+    return _FRACTION.sub(r"\1", moment)
 
 
-def _day(token: bytes) -> bytes:
+def _day(date: str) -> str | None:
     """A date, or a time of which only the day counts; the empty text is how some servers say that there is none."""
-    if token == b'""':
-        return b"null"
-    return token if len(token) <= _DAY else token[: _DAY - 1] + b'"'
+    return date[:_DAY] or None
 
 
 def _unescape(known: Record, wire: str) -> bool:
     """Mend a time in place: none holds a character that needs an escape, and decoders round what is finer than microseconds."""
     token = known.get(wire, NULL)
-    if opening(token) != b'"' or (len(token) <= _MICROSECONDS and b"\\" not in bytes(token)):
+    if opening(token) != b'"' or (len(token) <= _MICROSECONDS + 2 and b"\\" not in bytes(token)):
         return False
-    known[wire] = Raw(_cut(msgspec.json.encode(_decoded(token, wire))))
+    known[wire] = Raw(msgspec.json.encode(_cut(_decoded(token, wire))))
     return True
 
 
@@ -303,12 +371,9 @@ def _culprit(known: Record) -> str:
     return ""
 
 
-def _text(token: bytes | Raw, column: Column) -> bytes | Raw:
-    if b"\\" not in bytes(token):
-        return token
-    text: str = msgspec.json.decode(token)
+def _text(text: str, wire: str) -> bytes:
     if "\0" in text:
-        raise ValueError(f"a character that no text may hold - at `$.{column.wire}`")
+        raise ValueError(f"a character that no text may hold - at `$.{wire}`")
     return _quote(text.encode())
 
 

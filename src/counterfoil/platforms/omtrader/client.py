@@ -22,9 +22,6 @@ from counterfoil.platforms.omtrader.stream import Line, OMTraderStream
 from counterfoil.platforms.omtrader.transfers import MoneyForm
 from counterfoil.platforms.rows import RowFormat, opening
 
-# Longest body, in bytes, that is looked into for a refusal before it is read as a list.
-_REFUSAL_LIMIT = 16_384
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
@@ -132,6 +129,9 @@ class OMTrader:
         remembered = query.remembered.get(answer.digest)
         if remembered is not None and answer.is_good:
             return remembered
+        page = rows.plain(answer.body, envelope.LISTED, answer.digest) if answer.is_good else None
+        if page is not None:
+            return page
         listed = envelope.records(self.calls.understood(answer).data)
         if listed is None:
             raise TransientError(f"{path}: the answer holds no list")

@@ -4,12 +4,14 @@
 the text `success` for an empty list, or null.
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw
 
 from counterfoil.domain.outcome import Body
 from counterfoil.platforms.mending import mended
-from counterfoil.platforms.rows import NULL, opening
+from counterfoil.platforms.rows import NULL, Wrapping, opening
 
 EMPTY_LIST = Raw(b"[]")
 _REASON_LIMIT = 200
@@ -42,6 +44,15 @@ class _Records(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(Envelope)
+
+
+def _listing(record: Any) -> Any:
+    """The envelope of a list in its usual form, read in one go with the records in it."""
+    data = msgspec.defstruct("Data", [("records", list[record])])
+    return msgspec.defstruct("Listing", [("data", data)], bases=(Envelope,), kw_only=True)
+
+
+LISTED = Wrapping(_listing, lambda answer: answer.data.records if answer.success else None)
 
 
 def read(body: bytes) -> Envelope | None:
