@@ -45,7 +45,7 @@ TYPES = {
     "platforms/streaming.py": "seconds",
     "platforms/websocket.py": "seconds",
     "platforms/writing.py": "seconds",
-    "platforms/rows.py": "asks whether a token is a number; the value is thrown away, the token is kept",
+    "platforms/shapes.py": "asks whether a token is a number; the value is thrown away, the token is kept",
     "pull/history.py": "seconds",
     "pull/puller.py": "seconds and shares",
     "pull/run.py": "seconds and shares",

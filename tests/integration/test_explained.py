@@ -9,10 +9,9 @@ import psycopg
 import pytest
 
 from counterfoil.domain.references import idempotency_reference
-from counterfoil.store import copying
 from support.explaining import NAME, ledger
 from support.pulling import said
-from support.store import until_blocked
+from support.store import VERSION_LOCK, until_blocked
 
 
 @pytest.fixture
@@ -362,7 +361,7 @@ def test_a_confirmation_that_comes_while_a_look_waits_is_counted(it):
         await look
 
     with psycopg.connect(it.it.url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [copying.VERSION_LOCK])
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [VERSION_LOCK])
         it.run(overtaken())
     assert (it.unexplained(), it.transactions(), it.transactions("counterfoil")) == ([], [], [(account.id, 2, 50)])
 

@@ -1,14 +1,13 @@
 """A reader that remembers the highest version it has read, table by table, and asks for more, never misses a change."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store import beyond, bulk, copying
+from counterfoil.store import beyond, bulk
 from counterfoil.store.engine import transaction
 from support.store import connected, page, query, until, until_blocked, write
 
@@ -23,13 +22,10 @@ async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def no_lock(monkeypatch) -> None:
-    """Every writer takes a lock of its own, which is as good as none."""
-    keys = itertools.count(1000)
-    taken = copying.lock_versions
+    """Nobody waits for anybody."""
 
-    async def lock(connection):
-        monkeypatch.setattr(copying, "VERSION_LOCK", next(keys))
-        await taken(connection)
+    async def lock(_connection):
+        pass
 
     for module in (bulk, beyond):
         monkeypatch.setattr(module, "lock_versions", lock)

@@ -13,6 +13,8 @@ from counterfoil.domain.page import Page, Rejected
 from counterfoil.store import bulk, engine
 
 PATIENCE = 20.0
+VERSION_LOCK = 0x76657273
+"""The advisory lock under which versions are drawn, see revision 0006."""
 
 
 @asynccontextmanager

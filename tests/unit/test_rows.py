@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from counterfoil.domain.page import Page
 from counterfoil.domain.records import TABLES, Kind
 from counterfoil.platforms import rows
-from counterfoil.platforms.rows import BARE, RowFormat
+from counterfoil.platforms.rows import RowFormat
 from counterfoil.platforms.scrubbing import BODY_LIMIT, SECRET_NAME, scrub_text
+from counterfoil.platforms.shapes import BARE
 
 DEALS, CLIENTS, ACCOUNTS = RowFormat("deals"), RowFormat("clients"), RowFormat("accounts")
 FORMATS = {name: RowFormat(name) for name in TABLES}

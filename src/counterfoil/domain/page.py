@@ -1,7 +1,7 @@
 """One page of records on its way from a platform to the mirror."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,17 @@ class Page:
             return self.line_ids, self.lines
         last = dict(zip(self.line_ids, self.lines, strict=True))
         return list(last), list(last.values())
+
+    def less_first(self, rows: int) -> "Page":
+        """The page without its first records, which are good ones; `rows` still counts them."""
+        return replace(
+            self,
+            ids=self.ids[rows:],
+            lines=self.lines[rows:],
+            line_ids=self.line_ids[rows:],
+            times=self.times[rows:],
+            symbol_ids=self.symbol_ids[rows:],
+        )
 
     def remembered(self, *, times: bool = False) -> "Page":
         """What to keep of a page once its rows are in the mirror; the creation times where they are asked for again."""

@@ -1,36 +1,32 @@
 """JSON records into lines for COPY, without a number ever passing through a binary float.
 
 A record is decoded twice by the same fast decoder: once into the types it must have, whose values are thrown away, and
-once into the raw JSON tokens, which go to PostgreSQL as they stand: a JSON number is a valid `numeric` literal, a JSON
-string without escapes is a valid quoted CSV field, and the bare word null is the NULL marker of our COPY. A page in which
-anything is out of the ordinary (an unknown field, an escape, a bad record) is read again, record by
+once into what is written again as JSON, numbers as the text that they are. A JSON array less its brackets is a line: a number is
+a valid `numeric` literal, a string without escapes is a valid quoted CSV field, and the bare word null is the NULL marker of our
+COPY. A page in which anything is out of the ordinary (an unknown field, an escape, a bad record) is read again, record by
 record, with the same decoders.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 from msgspec.structs import astuple
 
 from counterfoil.domain.page import Page, Rejected
-from counterfoil.domain.records import TABLES, Column, Kind
-from counterfoil.platforms.products import PRODUCTS, product
+from counterfoil.domain.records import Kind
+from counterfoil.platforms.products import product
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
+from counterfoil.platforms.shapes import BARE, NULL, SINGLE, Wrapping, shape_of
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
 Reshape = Callable[[Record], Iterable[Record]]
 
-NULL = Raw(b"null")
-# Attributes that no field of a record fills: what else was sent is refused before it could.
-_COMPUTED, _EXTRA = "computed", "extra"
 # A token longer than this is no number of anybody's books; PostgreSQL would take 131,072 digits.
 NUMBER_LIMIT = 100
 # Where all that numbers are written with looks the same, a longer one is easily seen among a page of lines.
@@ -49,125 +45,17 @@ _DAY = len("2025-01-01")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ID = re.compile(rb"-?\d{1,19}")
 
-_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-# Only asked "is this a number that JSON and PostgreSQL both understand?"; the value itself is never used.
-_Number = float
-_DATE = (
-    "^([0-9]{4}-(0[0-9]|1[0-2])-([0-2][0-9]|3[01])"
-    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?$"
-)
-_TYPES: Mapping[Kind, Any] = {
-    Kind.INTEGER: _Int64 | None,
-    Kind.NUMBER: _Number | None,
-    Kind.TEXT: str | None,
-    Kind.BOOLEAN: bool | None,
-    Kind.TIMESTAMP: Annotated[datetime, Meta(tz=True)] | None,
-    Kind.DATE: Annotated[str, Meta(pattern=_DATE)] | None,
-    Kind.JSON: Any,
-}
-# What a value is kept as until it is part of a line, and what stands for one that was not sent: numbers as the text that they are.
-_KEPT: Mapping[Kind, tuple[Any, Any]] = {
-    Kind.INTEGER: (int | None, None),
-    Kind.NUMBER: (Raw, NULL),
-    Kind.TEXT: (str | None, None),
-    Kind.BOOLEAN: (bool | None, None),
-    Kind.TIMESTAMP: (str | None, None),
-    Kind.DATE: (str | None, None),
-    Kind.JSON: (Raw, NULL),
-}
 _ENCODER = msgspec.json.Encoder()
 _NAMES = msgspec.json.Decoder(dict[str, Raw])
 # What may be wrong with a record; anything else is a bug of ours.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapping:
-    """What stands around the records in an answer.
-
-    `around`: the type of an answer whose records are of a type. `within`: the records of such an answer, None where it holds none.
-    """
-
-    around: Callable[[Any], Any]
-    within: Callable[[Any], list[Any] | None]
-
-
-BARE = Wrapping(lambda record: list[record], lambda answer: answer)  # type: ignore[valid-type]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What the records of a table look like.
-
-    `columns`: what a line holds, in order; `fields`: those of them that the platform fills. `checked`: the type that a record must
-    be of. `kept`: the type whose values become a line. `attributes`: of `kept`, by kind, with the wire name of each.
-    """
-
-    columns: tuple[str, ...]
-    fields: tuple[Column, ...]
-    names: frozenset[str]
-    attributes: Mapping[Kind, tuple[tuple[str, str], ...]]
-    created: str | None
-    factors: tuple[str, str] | None
-    symbol: str | None
-    checked: Any
-    kept: Any
-    check: Callable[[bytes], Any]
-    keep: Callable[[bytes], Any]
-
-
-@cache
-def _shape(table: str) -> _Shape:
-    fields = tuple(column for column in TABLES[table].columns if column.wire)
-    attributes = {column.name: f"f{n}" for n, column in enumerate(fields)}
-    wires = {attributes[column.name]: column.wire or "" for column in fields}
-    # A computed column's name may also be a field, of an object that is null unless expanded.
-    embedded = [column.name for column in TABLES[table].columns if not column.wire]
-    computed, *factors = PRODUCTS.get(table) or (None,)
-    by_kind = {
-        kind: tuple((attributes[column.name], column.wire or "") for column in fields if column.kind is kind)
-        for kind in Kind
-    }
-    checked = msgspec.defstruct(
-        "Checked",
-        [("id", _Int64), *((attributes[column.name], _TYPES[column.kind], None) for column in fields),
-         *((name, None, None) for name in embedded)],
-        rename=wires, forbid_unknown_fields=True, gc=False,
-    )  # fmt: skip
-    kept = msgspec.defstruct(
-        "Kept",
-        [("id", int), *((attributes[column.name], *_KEPT[column.kind]) for column in fields),
-         *([(_COMPUTED, Any, None)] if computed else []), (_EXTRA, Any, None)],
-        rename=wires, gc=False,
-    )  # fmt: skip
-    return _Shape(
-        columns=("id", *attributes, *([computed] if computed else []), "extra"),
-        fields=fields,
-        names=frozenset({"id", *wires.values()}),
-        attributes=by_kind,
-        created=attributes.get("created_at"),
-        factors=(attributes[factors[0]], attributes[factors[1]]) if factors else None,
-        symbol=attributes["symbol_id"] if table in PRODUCTS else None,
-        checked=checked,
-        kept=kept,
-        check=msgspec.json.Decoder(checked).decode,
-        keep=msgspec.json.Decoder(kept).decode,
-    )
-
-
-@cache
-def _decoders(table: str, wrapping: Wrapping) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
-    shape = _shape(table)
-    checked, kept = (msgspec.json.Decoder(wrapping.around(kind)).decode for kind in (shape.checked, shape.kept))
-    return checked, kept
-
-
 class RowFormat:
     """How the records of one mirror table look on the wire; `columns` names what its lines hold, in order."""
 
     def __init__(self, table: str, *, reshape: Reshape | None = None) -> None:
-        self._table = table
-        self._shape = _shape(table)
+        self._shape = shape_of(table)
         self._reshape = reshape
         self.columns = self._shape.columns
 
@@ -192,7 +80,7 @@ class RowFormat:
         """The page that an answer is, when nothing in it is out of the ordinary; None when it is to be read with care."""
         if self._reshape is not None or b"\\" in text or _holds_too_much(text) or _is_too_long(text):
             return None
-        check, keep = _decoders(self._table, wrapping)
+        check, keep = self._shape.decoders(wrapping)
         try:
             check(text)
             rows = wrapping.within(keep(text))
@@ -283,17 +171,17 @@ class RowFormat:
         page.lines.append(_ENCODER.encode(astuple(row))[1:-1])
 
     def _row(self, part: Record, raw: Raw | None) -> Any:
-        shape = self._shape
+        shape, (check, keep) = self._shape, self._shape.decoders(SINGLE)
         whole = part.keys() <= shape.names
         known = part if whole else {name: value for name, value in part.items() if name in shape.names}
         mended = [_unescape(known, wire) for kind in (Kind.TIMESTAMP, Kind.DATE) for _, wire in shape.attributes[kind]]
         # The record's own text will do where nothing of it was left out or mended.
         encoded = bytes(raw) if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
         try:
-            shape.check(encoded)
+            check(encoded)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
-        row = shape.keep(encoded)
+        row = keep(encoded)
         self._settle([row])
         self._refuse_long_numbers([row])
         if b"\\" in encoded:

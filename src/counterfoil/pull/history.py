@@ -8,6 +8,7 @@ below the overlap instead.
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from counterfoil.domain.cursor import OVERLAP_IDS, OVERLAP_TIME, HistoryCursor
 from counterfoil.domain.errors import TransientError
@@ -19,6 +20,7 @@ from counterfoil.platforms.base import Query
 from counterfoil.pull.finding import Finder
 from counterfoil.pull.reading import ListReader, Position
 from counterfoil.pull.run import Run
+from counterfoil.store.appending import Appending
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
@@ -54,31 +56,43 @@ async def pull(run: Run, resource: str, table: str, *, priority: Priority, live:
 class _Batch:
     """Pages of a reading from the beginning that are written together, and where it then stands."""
 
-    run: Run
+    appending: Appending
     resource: str
-    table: str
     cursor: HistoryCursor
     _pages: list[Page] = field(default_factory=list)
     _moved: bool = False
-    _written_at: float = field(default_factory=time.monotonic)
+    _sent_at: float = field(default_factory=time.monotonic)
+    _before: dict[int, bytes] = field(default_factory=dict)
 
     async def add(self, page: Page, position: Position) -> None:
         """Take a page; what is only read again moves nothing."""
-        self._pages.append(page)
         if position.last != self.cursor.last:
             highest = max(page.ids)
             self.cursor = self.cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
             self._moved = True
-        if len(self._pages) >= TOGETHER or time.monotonic() - self._written_at > LONGEST_WAIT:
-            await self.write()
+        self._pages.append(self._less_overlap(page))
+        if len(self._pages) >= TOGETHER or time.monotonic() - self._sent_at > LONGEST_WAIT:
+            await self._send()
 
-    async def write(self) -> HistoryCursor:
-        """Rows and cursor in one transaction; the cursor as it then stands."""
-        if self._pages:
-            states = {self.resource: self.cursor.dump()} if self._moved else None
-            await self.run.keep(self.table, joined(self._pages), states=states)
-        self._pages, self._moved, self._written_at = [], False, time.monotonic()
+    async def finish(self) -> HistoryCursor:
+        """All is written; the cursor as it then stands."""
+        await self._send()
+        await self.appending.drain()
         return self.cursor
+
+    def _less_overlap(self, page: Page) -> Page:
+        """Every page begins with the last rows of the one before it; as long as nothing about them changed, once is enough."""
+        before, self._before = self._before, dict(zip(page.line_ids, page.lines, strict=True))
+        if page.rejected:
+            return page
+        again = takewhile(lambda row: before.get(row[0]) == row[1], self._before.items())
+        return page.less_first(sum(1 for _ in again))
+
+    async def _send(self) -> None:
+        if self._pages:
+            states = {self.resource: self.cursor.dump()} if self._moved else {}
+            await self.appending.add(joined(self._pages), states)
+        self._pages, self._moved, self._sent_at = [], False, time.monotonic()
 
 
 @dataclass(slots=True)
@@ -103,8 +117,8 @@ class _History:
         reader = self._reader("beginning", priority, Order.ASCENDING)
         reader.position = Position(max(0, cursor.rows - OVERLAP_IDS), cursor.last)
         begun_at = cursor.last
-        batch = _Batch(self.run, self.resource, self.table, cursor)
-        async with aclosing(reader.pages()) as pages:
+        batch = _Batch(self.run.appending(self.table), self.resource, cursor)
+        async with aclosing(batch.appending), aclosing(reader.pages()) as pages:
             async for page in pages:
                 await batch.add(page, reader.position)
                 if newest is not None and reader.order is Order.ASCENDING and max(page.ids) >= newest:
@@ -112,7 +126,7 @@ class _History:
                 if self.run.out_of_time and not reader.ended and batch.cursor.last != begun_at:
                     self.run.complete = False
                     break
-        cursor = await batch.write()
+            cursor = await batch.finish()
         if not self.run.complete:
             return cursor
         if self.run.age > OVERLAP_TIME.total_seconds() / 2:

@@ -3,7 +3,7 @@
 import time
 import uuid
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from counterfoil.observe import events
 from counterfoil.platforms.base import Query, Reader
 from counterfoil.pull.pacing import STREAMED
 from counterfoil.pull.reading import SMALLEST_CAP, ListReader
+from counterfoil.store.appending import Appending
 from counterfoil.store.bulk import Written
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.newer import Asked
@@ -161,14 +162,21 @@ class Run:
         self.requests += 1
         return await self.reader.single(resource, record_id, priority)
 
-    async def keep(self, table: str, page: Page, *, states: dict[str, dict[str, object]] | None = None) -> Written:
+    def appending(self, table: str) -> Appending:
+        """Write many pages of a first reading, see store.appending."""
+        return Appending(self.mirror, table, self._landed, lambda page, states: self.keep(table, page, states=states))
+
+    async def keep(self, table: str, page: Page, *, states: Mapping[str, dict[str, object]] | None = None) -> Written:
         """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again."""
         wanted = Page(columns=()) if page.unchanged else page
         telling = Asked(self.started) if self.streamed and table in STREAMED else None
         written = await self.mirror.write(table, wanted, states=states, telling=telling)
+        self._landed(page, written)
+        return written
+
+    def _landed(self, page: Page, written: Written) -> None:
         self.count(page, written)
         self.progress(self.seen, int(self.seen / self.done) if self.done else None)
-        return written
 
     def count(self, page: Page, written: Written) -> None:
         """Add to the figures of this run, and say which records were put into quarantine."""

@@ -1,28 +1,34 @@
 """Rows whose ids lie beyond all that the mirror holds, by COPY straight into the table.
 
 That is most of every first reading. It is half the work of the way through a staging table (store.bulk), and needs no
-comparison: under the lock on versions nobody else can bring such a row. What is computed of a row comes with it, so only pages
-that say all of it go this way; and when PostgreSQL refuses a row, all of them go the other, which finds it.
+comparison: where nobody else can bring such a row, for the time of the transaction. What is computed of a row comes with it, so
+only pages that say all of it go this way; and when PostgreSQL refuses a row, all of them go the other, which finds it.
 """
 
-from collections.abc import Sequence
-from itertools import count, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice, repeat
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.domain.page import Page
-from counterfoil.store.copying import copy, lock_versions, refusal
+from counterfoil.store.copying import copy, draw_versions, lock_versions, refusal
 
 # Fewer rows are not worth the statements around them.
 MANY = 100
 # Tables whose rows carry the name of their symbol. In that of the symbols themselves a new name has consequences.
 NAMED = ("orders", "positions", "deals")
 RENAMING = "symbols"
+# Lines that are put together at once: enough to be quick, few enough to let others go on meanwhile.
+_SOME = 1_000
 
-# Under the lock these are consecutive: in a page as in the table, a later row has a higher version.
-_DRAWN = sa.text("SELECT now()::text AS at, setval('mirror.version', nextval('mirror.version') + :rows - 1) AS last")
 _NAMES = sa.text("SELECT id, symbol FROM mirror.symbols WHERE platform = :platform AND id = ANY (:ids)")
+
+
+def is_suited(table: str, page: Page) -> bool:
+    """Whether the rows of a page may go this way, and are worth it."""
+    named = table not in NAMED or len(page.symbol_ids) == len(page.lines)
+    return table != RENAMING and named and len(page.lines) >= MANY
 
 
 async def copy_beyond(connection: AsyncConnection, platform: str, table: str, page: Page) -> frozenset[int]:
@@ -30,23 +36,17 @@ async def copy_beyond(connection: AsyncConnection, platform: str, table: str, pa
 
     A row that PostgreSQL refuses leaves the transaction as it was.
     """
-    named = table in NAMED
-    if table == RENAMING or len(page.lines) < MANY or (named and len(page.symbol_ids) < len(page.lines)):
-        return frozenset()
-    if len(await _beyond(connection, platform, table, page)) < MANY:
+    if not is_suited(table, page) or len(await _beyond(connection, platform, table, page)) < MANY:
         return frozenset()
     await lock_versions(connection)
     places = await _beyond(connection, platform, table, page)
     if len(places) < MANY:
         return frozenset()
-    symbols = [page.symbol_ids[at] for at in places] if named else None
-    columns = ("platform", *page.columns, *(("symbol",) if named else ()), "first_seen_at", "changed_at", "version")
-    target = f"mirror.{table} ({', '.join(map(_name, columns))})"
-    endings = await _endings(connection, platform, len(places), symbols)
-    lines = zip(repeat(_text(platform) + b","), (page.lines[at] for at in places), endings, strict=False)
     try:
         async with connection.begin_nested():
-            await copy(connection, target, b"\n".join(map(b"".join, lines)))
+            # In a page as in the table, a later row has a higher version.
+            first = await draw_versions(connection, len(places))
+            await copy_rows(connection, platform, table, page, places=places, first=first)
     except (sa.exc.DataError, sa.exc.OperationalError) as error:
         if refusal(error) is None:
             raise
@@ -54,27 +54,43 @@ async def copy_beyond(connection: AsyncConnection, platform: str, table: str, pa
     return frozenset(page.line_ids[at] for at in places)
 
 
-async def _beyond(connection: AsyncConnection, platform: str, table: str, page: Page) -> list[int]:
-    """At which places of the page such rows stand; of a repeated one, the last."""
+async def highest(connection: AsyncConnection, platform: str, table: str) -> int | None:
+    """The highest id that the mirror holds, of a deleted row too."""
     statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform")
     known: int | None = await connection.scalar(statement, {"platform": platform})
+    return known
+
+
+async def copy_rows(
+    connection: AsyncConnection, platform: str, table: str, page: Page, *, places: Sequence[int], first: int
+) -> None:
+    """Write the rows at these places of a page, of which the mirror has none, with the versions from `first` on."""
+    names: Iterable[bytes] = repeat(b"")
+    if table in NAMED:
+        names = await _names(connection, platform, [page.symbol_ids[at] for at in places])
+    columns = ("platform", *page.columns, *(["symbol"] if table in NAMED else []), "version")
+    rows = zip(repeat(_text(platform)), (page.lines[at] for at in places), names, count(first), strict=False)
+    lines = map(b"%b,%b%b,%d\n".__mod__, rows)
+    await copy(connection, f"mirror.{table} ({', '.join(map(_name, columns))})", _pieces(lines))
+
+
+def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
+    while piece := b"".join(islice(lines, _SOME)):
+        yield piece
+
+
+async def _beyond(connection: AsyncConnection, platform: str, table: str, page: Page) -> list[int]:
+    """At which places of the page such rows stand; of a repeated one, the last."""
+    known = await highest(connection, platform, table)
     places = dict(zip(page.line_ids, count(), strict=False))
     return [at for row_id, at in places.items() if known is None or row_id > known]
 
 
-async def _endings(
-    connection: AsyncConnection, platform: str, rows: int, symbols: Sequence[int | None] | None
-) -> list[bytes]:
-    """What stands behind the platform's own columns: the symbol's name where it is wanted, moments and version."""
-    drawn = (await connection.execute(_DRAWN, {"rows": rows})).one()
-    moments = b",%b,%b," % (_text(drawn.at), _text(drawn.at))
-    versions = count(drawn.last - rows + 1)
-    if symbols is None:
-        return [moments + b"%d" % version for version, _ in zip(versions, range(rows), strict=False)]
+async def _names(connection: AsyncConnection, platform: str, symbols: Sequence[int | None]) -> list[bytes]:
+    """The names of symbols as they stand in a line, with the comma before them."""
     found = await connection.execute(_NAMES, {"platform": platform, "ids": list({*symbols} - {None})})
-    named = {row.id: b"," + _text(row.symbol) + moments for row in found if row.symbol is not None}
-    nameless = b",null" + moments
-    return [named.get(symbol, nameless) + b"%d" % version for symbol, version in zip(symbols, versions, strict=False)]
+    names: dict[int | None, bytes] = {row.id: b"," + _text(row.symbol) for row in found if row.symbol is not None}
+    return [names.get(symbol, b",null") for symbol in symbols]
 
 
 def _name(column: str) -> str:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import LiteralString, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events, metrics
-from counterfoil.store.engine import Unreachable, autocommit, transaction, whole
+from counterfoil.store.direct import Direct
+from counterfoil.store.engine import Unreachable, transaction, whole
 
 # These take the next token before it is there, and wait for it.
 RESERVING = (Priority.MONEY, Priority.PROBE)
@@ -34,13 +36,14 @@ LONGEST_PAUSE = 3600.0
 OTHERS_PLACE_POLL = 0.02
 OWN_PLACE_POLL = 0.2
 
-_TAKE = sa.text("""
-    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_token(
-        :platform, :per_second, :burst, :concurrent, :urgency, :spare, :may_reserve, :token, :hold)
-""")
-_RETURN = sa.text("""
-    UPDATE counterfoil.slots SET token = NULL, expires_at = NULL WHERE platform = :platform AND slot = :slot AND token = :token
-""")
+_TAKE: LiteralString = """
+    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_token(%(platform)s, %(per_second)s, %(burst)s,
+        %(concurrent)s, %(urgency)s, %(spare)s, %(may_reserve)s, %(token)s, %(hold)s)
+"""
+_RETURN: LiteralString = """
+    UPDATE counterfoil.slots SET token = NULL, expires_at = NULL
+    WHERE platform = %(platform)s AND slot = %(slot)s AND token = %(token)s
+"""
 # A platform may be paused before it was ever asked.
 _PAUSE = sa.text("""
     INSERT INTO counterfoil.budgets AS b (platform, next_at, failures, paused_until, reason)
@@ -102,6 +105,14 @@ class _Grant:
     wait: float
 
 
+class _Answer(NamedTuple):
+    wait: float
+    slot: int | None
+    paused: bool
+    failures: int
+    reason: str | None
+
+
 @dataclass(order=True, slots=True)
 class _Waiter:
     priority: Priority
@@ -114,6 +125,7 @@ class SharedBudget:
 
     def __init__(self, engine: AsyncEngine, platform: str, limits: Limits, breaker: Breaker | None = None) -> None:
         self._engine = engine
+        self._direct = Direct(engine)
         self._platform = platform
         self._limits = limits
         self._breaker = breaker or Breaker()
@@ -196,23 +208,18 @@ class SharedBudget:
 
     async def _take(self, priority: Priority) -> "_Grant | PausedError | float":
         token = uuid.uuid4()
-        async with autocommit(self._engine) as connection:
-            answer = (
-                await connection.execute(
-                    _TAKE,
-                    {
-                        "platform": self._platform,
-                        "per_second": self._limits.per_second,
-                        "burst": self._limits.burst,
-                        "concurrent": self._limits.concurrent,
-                        "urgency": int(priority),
-                        "spare": min(1, self._limits.burst - 1) if priority is Priority.SWEEP else 0,
-                        "may_reserve": priority in RESERVING,
-                        "token": token,
-                        "hold": self._limits.hold,
-                    },
-                )
-            ).one()
+        given = {
+            "platform": self._platform,
+            "per_second": self._limits.per_second,
+            "burst": self._limits.burst,
+            "concurrent": self._limits.concurrent,
+            "urgency": int(priority),
+            "spare": min(1, self._limits.burst - 1) if priority is Priority.SWEEP else 0,
+            "may_reserve": priority in RESERVING,
+            "token": token,
+            "hold": self._limits.hold,
+        }
+        answer = _Answer(*await self._direct.row(_TAKE, given) or ())
         self._failures = answer.failures
         if answer.slot is not None:
             return _Grant(answer.slot, token, answer.wait)
@@ -222,15 +229,14 @@ class SharedBudget:
                 retry_after=answer.wait,
             )
         if answer.wait:
-            return float(answer.wait)
+            return answer.wait
         return OWN_PLACE_POLL if self._held >= self._limits.concurrent else OTHERS_PLACE_POLL
 
     async def _give_back(self, grant: _Grant) -> None:
         self._held -= 1
         given = {"platform": self._platform, "slot": grant.slot, "token": grant.token}
         with suppress(*Unreachable):  # the place lapses by itself
-            async with autocommit(self._engine) as connection:
-                await connection.execute(_RETURN, given)
+            await self._direct.row(_RETURN, given)
         self._changed.set()
 
     async def succeeded(self) -> None:

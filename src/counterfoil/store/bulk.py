@@ -120,7 +120,7 @@ async def _merge(connection: AsyncConnection, target: _Target, rows: Sequence[tu
     table, platform = target.table, target.platform
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
     names = ", ".join(f'"{name}"' for name in target.columns)
-    await copy(connection, f"pg_temp.staged_{table} ({names})", b"\n".join(line for _, line in rows))
+    await copy(connection, f"pg_temp.staged_{table} ({names})", [b"\n".join(line for _, line in rows)])
     await lock_versions(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
     inserted, total = await _merge_staged(connection, target, [row_id for row_id, _ in rows])
@@ -190,8 +190,8 @@ def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None
                 AND t.id BETWEEN :lowest AND :highest
             WHERE (t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}) {unless_newer}
         ), merged AS (
-            INSERT INTO mirror.{table} (platform, id, {names}, first_seen_at, changed_at, version)
-            SELECT :platform, id, {names}, now(), now(), nextval('mirror.version') FROM differing ORDER BY id
+            INSERT INTO mirror.{table} (platform, id, {names}, version)
+            SELECT :platform, id, {names}, nextval('mirror.version') FROM differing ORDER BY id
             ON CONFLICT (platform, id) DO UPDATE SET {updates}, changed_at = excluded.changed_at, deleted_at = NULL,
                 version = excluded.version
             RETURNING xmax = 0 AS is_new
@@ -212,8 +212,8 @@ def _insert_statement(table: str) -> str:
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(COMPUTED.get((table, name), f's."{name}"') for name in columns)
     return f"""
-        INSERT INTO mirror.{table} (platform, id, {names}, first_seen_at, changed_at, version)
-        SELECT :platform, s.id, {values}, now(), now(), nextval('mirror.version') FROM pg_temp.staged_{table} s {_joins(table)}
+        INSERT INTO mirror.{table} (platform, id, {names}, version)
+        SELECT :platform, s.id, {values}, nextval('mirror.version') FROM pg_temp.staged_{table} s {_joins(table)}
         WHERE s.id >= :lowest
     """
 

@@ -1,14 +1,13 @@
 """COPY, what PostgreSQL's refusals of a row are, and the lock under which versions are drawn."""
 
 import re
+from collections.abc import Iterable
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.store.engine import driver
-
-VERSION_LOCK = 0x76657273  # 'vers'
 
 # Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
 _REFUSALS = ("22", "54")
@@ -18,12 +17,26 @@ _COLUMN = re.compile(r"\bcolumn (\w+)")
 
 
 async def lock_versions(connection: AsyncConnection) -> None:
-    """From here to the end of the transaction nobody else draws a version."""
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": VERSION_LOCK})
+    """From here to the end of the transaction nobody else draws a version; whoever drew one before has ended."""
+    await connection.execute(sa.text("SELECT counterfoil.lock_versions()"))
 
 
-async def copy(connection: AsyncConnection, target: str, lines: bytes) -> None:
-    """Send CSV lines into `target`, a table with its columns.
+async def draw_versions(connection: AsyncConnection, rows: int) -> int:
+    """The first of so many versions that follow one another, for a transaction during which others may draw theirs.
+
+    It must not commit before `await_versions` has returned: rows would appear out of the order of their versions.
+    """
+    first: int = await connection.scalar(sa.text("SELECT counterfoil.draw_versions(:rows)"), {"rows": rows})
+    return first
+
+
+async def await_versions(connection: AsyncConnection, first: int) -> None:
+    """Wait for the end of whoever drew the version before this one."""
+    await connection.execute(sa.text("SELECT counterfoil.await_versions(:first)"), {"first": first})
+
+
+async def copy(connection: AsyncConnection, target: str, lines: Iterable[bytes]) -> None:
+    """Send CSV lines into `target`, a table with its columns; some at a time, each time whole ones.
 
     Raises:
         sqlalchemy.exc.DataError: PostgreSQL refuses a value.
@@ -31,7 +44,8 @@ async def copy(connection: AsyncConnection, target: str, lines: bytes) -> None:
     statement = f"COPY {target} FROM STDIN (FORMAT csv, NULL 'null')"
     try:
         async with driver(connection).cursor() as cursor, cursor.copy(statement.encode()) as stream:
-            await stream.write(lines)
+            for some in lines:
+                await stream.write(some)
     except psycopg.DataError as error:
         raise sa.exc.DataError("COPY", {}, error) from error
     except psycopg.errors.ProgramLimitExceeded as error:

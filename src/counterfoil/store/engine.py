@@ -70,7 +70,7 @@ def is_contention(error: BaseException) -> bool:
     return isinstance(cause, (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable))
 
 
-def sync_url(url: str) -> sa.URL:
+def sync_url(url: str | sa.URL) -> sa.URL:
     """The driver's form of a `postgresql://` URL."""
     return sa.make_url(url).set(drivername="postgresql+psycopg")
 
@@ -160,10 +160,15 @@ def driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[tuple[object
     return raw
 
 
-async def plain_connection(url: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
-    """A connection of its own outside the pool, in autocommit: for LISTEN."""
+async def plain_connection(
+    url: str | sa.URL, *, prepare_threshold: int | None = None
+) -> "psycopg.AsyncConnection[tuple[Any, ...]]":
+    """A connection of its own outside the pool, in autocommit.
+
+    `prepare_threshold`: a statement that comes more often than that is prepared; None: none is.
+    """
     given = sync_url(url)
-    arguments = _arguments(given)
+    arguments = _arguments(given) | {"prepare_threshold": prepare_threshold}
     return await psycopg.AsyncConnection.connect(
         given.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, **arguments
     )

@@ -78,7 +78,7 @@ class Mirror:
             pass
 
     async def write(
-        self, table: str, page: Page, *, states: dict[str, State] | None = None, telling: Telling | None = None
+        self, table: str, page: Page, *, states: Mapping[str, State] | None = None, telling: Telling | None = None
     ) -> Written:
         """Rows and cursors, by resource, in one transaction; nothing to write costs nothing. `telling`: see store.newer."""
         if not page.lines and not page.rejected and not states:

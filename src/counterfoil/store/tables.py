@@ -26,6 +26,7 @@ SQL_TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
 }
 
 _TIME = SQL_TYPES[Kind.TIMESTAMP]
+_NOW = sa.text("now()")
 _LEDGER = ("deals", "account_id")  # an index that holds more, see below
 
 # Numbers are drawn from one sequence for the whole mirror; see store.bulk for the lock that keeps them in commit order.
@@ -48,8 +49,20 @@ def _mirror_table(table: Table) -> sa.Table:
         ),
         *map(_mirror_column, table.columns),
         sa.Column("extra", JSONB, comment="Fields sent that have no column, as sent; null: there were none"),
-        sa.Column("first_seen_at", _TIME, nullable=False, comment="When the mirror first saw the row; never null"),
-        sa.Column("changed_at", _TIME, nullable=False, comment="When the mirror last changed the row; never null"),
+        sa.Column(
+            "first_seen_at",
+            _TIME,
+            nullable=False,
+            server_default=_NOW,
+            comment="When the mirror first saw the row; never null",
+        ),
+        sa.Column(
+            "changed_at",
+            _TIME,
+            nullable=False,
+            server_default=_NOW,
+            comment="When the mirror last changed the row; never null",
+        ),
         sa.Column("deleted_at", _TIME, comment="When the platform was found to have it no longer; null: it is there"),
         sa.Column(
             "version",

@@ -11,7 +11,8 @@ from msgspec import Raw
 
 from counterfoil.domain.outcome import Body
 from counterfoil.platforms.mending import mended
-from counterfoil.platforms.rows import NULL, Wrapping, opening
+from counterfoil.platforms.rows import opening
+from counterfoil.platforms.shapes import NULL, Wrapping
 
 EMPTY_LIST = Raw(b"[]")
 _REASON_LIMIT = 200

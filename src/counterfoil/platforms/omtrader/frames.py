@@ -15,7 +15,8 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Raw
 
-from counterfoil.platforms.rows import NULL, opening
+from counterfoil.platforms.rows import opening
+from counterfoil.platforms.shapes import NULL
 from counterfoil.platforms.streaming import RowEvent
 
 HEARTBEAT, ANSWER = "9", "10"

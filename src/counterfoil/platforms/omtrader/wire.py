@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Raw
 
 from counterfoil.domain.references import recognise
-from counterfoil.platforms.rows import NULL, Record, RowFormat, opening
+from counterfoil.platforms.rows import Record, RowFormat, opening
+from counterfoil.platforms.shapes import NULL
 
 MANAGER = "/api/v1/manager"
 # Group symbols without an id of their own: group in the upper, symbol in the lower half of a 64-bit number.

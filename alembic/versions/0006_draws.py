@@ -1,0 +1,86 @@
+"""Versions drawn for many rows at once: several transactions may copy rows at the same time, and still appear in order."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+MIRROR = (
+    *(
+        "accounts",
+        "clients",
+        "commissions",
+        "deals",
+        "deposit_assets",
+        "group_symbols",
+        "groups",
+        "orders",
+        "positions",
+    ),
+    *("subaccounts", "symbols", "transactions"),
+)
+
+# 1986359923 is the lock on the sequence. A draw is a lock of its own, with the last number of it, that lasts as long as the
+# transaction: whoever drew the next number waits for it before it commits.
+FUNCTIONS = (
+    """
+    CREATE FUNCTION counterfoil.lock_versions() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock(1986359923);
+        PERFORM pg_advisory_xact_lock_shared(1986359923, (v.last_value % 2147483648)::integer) FROM mirror.version v;
+    END $$
+    """,
+    """
+    CREATE FUNCTION counterfoil.draw_versions(rows bigint) RETURNS bigint LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        drawn bigint;
+    BEGIN
+        -- Of the session, so that it can be given back before the transaction ends; in a block, so that it always is.
+        PERFORM pg_advisory_lock(1986359923);
+        drawn := nextval('mirror.version');
+        PERFORM pg_advisory_xact_lock(1986359923, ((drawn + rows - 1) % 2147483648)::integer);
+        PERFORM setval('mirror.version', drawn + rows - 1);
+        PERFORM pg_advisory_unlock(1986359923);
+        RETURN drawn;
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+        PERFORM pg_advisory_unlock(1986359923);
+        RAISE;
+    END $$
+    """,
+    """
+    CREATE FUNCTION counterfoil.await_versions(drawn bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared(1986359923, ((drawn - 1) % 2147483648)::integer);
+    END $$
+    """,
+)
+COMMENTS = {
+    "lock_versions()": "Nobody else draws a version from here to the end of the transaction; waits for those who drew",
+    "draw_versions(bigint)": "The first of so many versions that follow one another; others may draw meanwhile",
+    "await_versions(bigint)": "Wait for the end of whoever drew the version before this one; to be called before the commit",
+}
+
+
+def upgrade() -> None:
+    for function in FUNCTIONS:
+        op.execute(function)
+    for function, comment in COMMENTS.items():
+        op.execute(f"REVOKE ALL ON FUNCTION counterfoil.{function} FROM PUBLIC")
+        op.execute(f"COMMENT ON FUNCTION counterfoil.{function} IS '{comment}'")
+    # For rows to come: no row is rewritten.
+    for table in MIRROR:
+        for column in ("first_seen_at", "changed_at"):
+            op.alter_column(table, column, server_default=sa.text("now()"), schema="mirror")
+
+
+def downgrade() -> None:
+    for table in MIRROR:
+        for column in ("first_seen_at", "changed_at"):
+            op.alter_column(table, column, server_default=None, schema="mirror")
+    for function in COMMENTS:
+        op.execute(f"DROP FUNCTION counterfoil.{function}")
