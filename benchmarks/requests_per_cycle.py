@@ -30,6 +30,7 @@ from counterfoil.domain.priority import Priority
 from counterfoil.observe import logs
 from counterfoil.platforms.omtrader import client as omtrader
 from counterfoil.platforms.omtrader.client import OMTrader
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.pull.puller import OMTRADER, Puller, Result, Wish
 from counterfoil.pull.run import Pace
 from counterfoil.sandbox import Sandbox, SandboxOptions
@@ -37,7 +38,6 @@ from counterfoil.sandbox.books import Books
 from counterfoil.store import engine, migrations
 from counterfoil.store.embedded import EmbeddedPostgres
 from counterfoil.store.runs import Runs
-from counterfoil.store.sessions import PrivateVault
 
 POLLED = tuple(name for name in OMTRADER if name != "sweep")
 MINUTE = Interval.steady(timedelta(minutes=1))

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from counterfoil import __version__, assembly
+from counterfoil import __version__, assembly, assembly_writing
 from counterfoil.assembly import Platform
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.observe import events, logs
@@ -145,7 +145,7 @@ class Daemon:
                 events.emit(events.SCHEMA_MIGRATED, from_revision=before, to_revision=after)
         else:
             await asyncio.to_thread(migrations.require_head, self._url)
-        await assembly.publish(self._engine, self._settings)
+        await assembly_writing.publish(self._engine, self._settings)
 
     async def _database_lost(self, error: BaseException) -> None:
         """Told by a run: nothing is pulled until the database answers again."""
@@ -201,7 +201,7 @@ class Daemon:
         logs.configure(fresh.log.format, fresh.log.level)
         before, self._settings = self._settings, fresh
         try:
-            await assembly.publish(self._engine, fresh)
+            await assembly_writing.publish(self._engine, fresh)
         except Unreachable as error:
             await self._database_lost(error)
         # All at once: SIGTERM may follow, and waits for this.

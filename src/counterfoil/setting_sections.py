@@ -1,8 +1,13 @@
 """What every part of the settings has in common: it cannot change, it refuses unknown keys, it can be shown."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
@@ -17,7 +22,7 @@ def nothing_is_empty(section: object) -> object:
 class Section(BaseModel):
     """A part of the settings that has keys of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -27,6 +32,20 @@ class Section(BaseModel):
     def shown(self) -> dict[str, object]:
         """The effective values as the file would write them, secrets masked."""
         return {name: shown(value) for name, value in self if value is not None}
+
+
+def explained(model: type[BaseModel]) -> dict[str, str]:
+    """What the text below each key of a section says, by key; read from the source, which costs too much for every start."""
+    found: dict[str, str] = {}
+    for owner in reversed(model.__mro__):
+        if not (issubclass(owner, BaseModel) and owner.__module__.startswith("counterfoil.")):
+            continue
+        body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
+        for key, text in pairwise(body):
+            match key, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                    found[name] = inspect.cleandoc(words)
+    return found
 
 
 def shown(value: object) -> object:

@@ -30,7 +30,7 @@ from counterfoil import setting_values as values
 from counterfoil.configfile import KeyPath, Layer
 from counterfoil.ctrader_settings import CTraderAccountDefaults, CTraderSettings
 from counterfoil.platform_settings import OMTraderSettings
-from counterfoil.setting_sections import Section, nothing_is_empty, shown
+from counterfoil.setting_sections import Section, explained, nothing_is_empty, shown
 
 SECRETS: tuple[KeyPath, ...] = (("database", "password"), ("platforms", "*", "password"), ("crm", "encryption_key"))
 """Every secret; `*` stands for any platform. Each can be given as `x_file` too."""
@@ -130,9 +130,7 @@ AnyPlatform: TypeAlias = Annotated[
 class Settings(BaseSettings):
     """Everything that one settings file says."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database: DatabaseSettings
     platforms: Annotated[
@@ -256,12 +254,22 @@ def show(settings: Settings) -> str:
 @functools.cache
 def _schema() -> dict[str, Any]:
     result = Settings.model_json_schema(mode="validation")
-    for section in (result, *result["$defs"].values()):
+    models = {model.__name__: model for model in _models(Section)}
+    for name, section in (("Settings", result), *result["$defs"].items()):
+        explanations = explained(models.get(name, Settings))
+        for key in explanations.keys() & section["properties"].keys():
+            section["properties"][key]["description"] = explanations[key]
         _describe_secrets(section)
         for described in section.get("properties", {}).values():
             _drop_null(described)
     result["properties"]["platforms"]["additionalProperties"] = False  # names that do not match the pattern
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": "Counterfoil settings"}
+
+
+def _models(model: type[Section]) -> Iterator[type[Section]]:
+    yield model
+    for below in model.__subclasses__():
+        yield from _models(below)
 
 
 def _describe_secrets(section: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Query
 from counterfoil.platforms.omtrader import client as module
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.sandbox import Sandbox, SandboxOptions
-from counterfoil.store.sessions import PrivateVault
 from support.budget import FreeBudget
 from support.tls import Authority
 from support.tls_server import answer, answers, canned

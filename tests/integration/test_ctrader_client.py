@@ -18,9 +18,9 @@ from counterfoil.platforms.ctrader import client as module
 from counterfoil.platforms.ctrader import wire
 from counterfoil.platforms.ctrader.client import Connection, CTrader
 from counterfoil.platforms.ctrader.session import LIFETIME, Credentials, md5
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.store.bindings import NameBinding
-from counterfoil.store.sessions import PrivateVault
 from support.budget import FreeBudget
 from support.ctrading import FreeAllowance
 from support.logging_kept import logging_as_it_was

@@ -12,13 +12,13 @@ from psycopg import conninfo
 
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.store import decisions, identity
 from counterfoil.store import engine as engines
 from counterfoil.store.bindings import NameBinding, unbind
 from counterfoil.store.decisions import Because
 from counterfoil.store.embedded import EmbeddedPostgres
-from counterfoil.store.sessions import PrivateVault
 from support.boundary import Crm, Owner
 from support.budget import FreeBudget
 from support.pulling import said

@@ -7,7 +7,8 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store.sessions import PrivateVault, SealedVault
+from counterfoil.platforms.sessions import PrivateVault
+from counterfoil.store.sessions import SealedVault
 from support.store import connected, query, until, value
 
 SESSION = b'{"token": "eyJhbGciOiJIUzI1NiJ9.secret"}'

@@ -13,6 +13,7 @@ from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.ctrader.client import Connection, CTrader
 from counterfoil.platforms.ctrader.pushes import CTraderWriter, House
 from counterfoil.platforms.ctrader.session import Credentials, md5
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.pull.puller import CTRADER, Puller
 from counterfoil.pull.run import Pace
 from counterfoil.push import pusher as pushers
@@ -27,7 +28,6 @@ from counterfoil.store.mirrored import MirroredBooks
 from counterfoil.store.publishing import PublishedPlatform
 from counterfoil.store.runs import Runs
 from counterfoil.store.secrets_kept import Safe
-from counterfoil.store.sessions import PrivateVault
 from support import pulling, pushing
 from support.boundary import Crm, Owner, publish_settings
 from support.budget import FreeBudget

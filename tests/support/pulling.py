@@ -14,13 +14,13 @@ from counterfoil.domain.interval import Interval
 from counterfoil.domain.page import Page
 from counterfoil.platforms.base import Query, Reader
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.pull.puller import OMTRADER, Puller, Result, Wish
 from counterfoil.pull.run import Pace
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.sandbox.books import Books
 from counterfoil.store import engine as engines
 from counterfoil.store.runs import Runs
-from counterfoil.store.sessions import PrivateVault
 from support.budget import FreeBudget
 from support.platform_truth import differences
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.references import idempotency_reference
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.platforms.omtrader.transfers import MoneyForm
+from counterfoil.platforms.sessions import PrivateVault
 from counterfoil.push import pusher as pushers
 from counterfoil.push.attempt import Attempts
 from counterfoil.push.pusher import Pusher
@@ -24,7 +25,6 @@ from counterfoil.store import engine as engines
 from counterfoil.store.intents import Queue
 from counterfoil.store.mirrored import MirroredBooks
 from counterfoil.store.secrets_kept import Safe
-from counterfoil.store.sessions import PrivateVault
 from support import pulling
 from support.boundary import PROFILE, Crm, Owner, publish_settings
 from support.budget import FreeBudget

@@ -1,5 +1,6 @@
 """`counterfoil`: every command, and what an error looks like on a terminal: one line, what is wrong and what to do."""
 
+import gc
 import importlib
 from collections.abc import Sequence
 
@@ -38,6 +39,9 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"counterfoil.cli.{COMMANDS[cmd_name][0]}")
+        # What is there now stays to the end; see counterfoil.__main__.
+        gc.freeze()
+        gc.enable()
         command: click.Command = getattr(module, cmd_name)
         return command
 

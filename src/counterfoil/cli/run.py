@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from counterfoil import assembly, daemon, settings
+from counterfoil import assembly, assembly_writing, daemon, settings
 from counterfoil.cli.options import DONE, config_option
 from counterfoil.settings import Settings
 from counterfoil.store import engine, migrations
@@ -37,6 +37,6 @@ def migrate(file: Path, *, sql: bool) -> int:
 async def _publish(url: str, loaded: Settings) -> None:
     database = engine.create(url, pool_size=1)
     try:
-        await assembly.publish(database, loaded)
+        await assembly_writing.publish(database, loaded)
     finally:
         await database.dispose()

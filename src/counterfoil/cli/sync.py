@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil import assembly, settings
@@ -21,6 +20,9 @@ from counterfoil.pull import puller
 from counterfoil.pull.puller import Result, Wish
 from counterfoil.settings import Settings
 from counterfoil.store import engine, migrations, report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SWEEP = "sweep"
 Note = Callable[[int, int | None], None]
@@ -75,7 +77,7 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
         with _progress(interactive=interactive) as bars:
             names = asked.platforms or tuple(loaded.platforms)
             good = await asyncio.gather(*(_one(database, name, loaded, asked, bars) for name in names))
-        held = (await report.read(database)).held
+        held = await report.held(database)
     finally:
         await database.dispose()
     for row in held:
@@ -87,7 +89,7 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
 
 async def _one(database: AsyncEngine, name: str, loaded: Settings, asked: Pass, bars: "_Bars") -> bool:
     """One platform, resource after resource; False when any failed."""
-    platform = assembly.platform(database, name, loaded)
+    platform = assembly.platform(database, name, loaded, writes=False)
     try:
         good = True
         for resource in _resources(platform, asked):
@@ -114,7 +116,7 @@ async def _until_done(platform: Platform, resource: str, asked: Pass, bars: "_Ba
 class _Bars:
     """A bar a resource on a terminal; nothing elsewhere, where the log says it."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: "Progress | None") -> None:
         self._progress = progress
 
     @contextlib.contextmanager
@@ -139,6 +141,15 @@ def _progress(*, interactive: bool) -> Iterator[_Bars]:
     if not interactive:
         yield _Bars(None)
         return
+    from rich.console import Console  # noqa: PLC0415 - nobody else needs its 30 ms
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield _Bars(progress)

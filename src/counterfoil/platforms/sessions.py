@@ -3,7 +3,8 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -17,6 +18,26 @@ RENEW_AHEAD = 60.0
 # Seconds before a refused login is tried again: the first time, and at most.
 FIRST_PAUSE = 30.0
 LONGEST_PAUSE = 600.0
+
+
+class PrivateVault:
+    """See platforms.base.Vault: without an encryption key every process logs in for itself."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> bytes | None:
+        """Nothing is shared."""
+        return None
+
+    async def save(self, session: bytes, lifetime: float) -> None:
+        """Nothing is shared."""
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """One login at a time in this process."""
+        async with self._lock:
+            yield
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -239,6 +239,10 @@ class SharedBudget:
             await self._direct.row(_RETURN, given)
         self._changed.set()
 
+    async def close(self) -> None:
+        """Close its connection."""
+        await self._direct.close()
+
     async def succeeded(self) -> None:
         """See platforms.base.Budget. Costs a statement only after a failure."""
         if self._failures == 0:

@@ -54,6 +54,10 @@ class Direct:
             self._connection = None
             await connection.close()
 
+    async def close(self) -> None:
+        """Close it; a statement opens it again."""
+        await self._forget(self._connection)
+
     def _close(self, _engine: sa.Engine) -> None:
         if self._connection is not None:
             self._connection.pgconn.finish()

@@ -82,6 +82,12 @@ async def rows(engine: AsyncEngine) -> dict[str, dict[str, int]]:
         }
 
 
+async def held(engine: AsyncEngine) -> list[Held]:
+    """What vanished in such a number that a person decides."""
+    async with transaction(engine) as connection:
+        return [Held(*row) for row in await connection.execute(_HELD)]
+
+
 async def read(engine: AsyncEngine) -> Report:
     """The state of affairs.
 

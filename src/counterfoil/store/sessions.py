@@ -55,23 +55,3 @@ class SealedVault:
             await asyncio.sleep(_POLL)
         async with leases.held(self._engine, lease):
             yield
-
-
-class PrivateVault:
-    """See platforms.base.Vault: without an encryption key every process logs in for itself."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-
-    async def load(self) -> bytes | None:
-        """Nothing is shared."""
-        return None
-
-    async def save(self, session: bytes, lifetime: float) -> None:
-        """Nothing is shared."""
-
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        """One login at a time in this process."""
-        async with self._lock:
-            yield
