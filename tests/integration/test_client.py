@@ -10,6 +10,7 @@ from counterfoil.domain.errors import ConfigurationError, LoginRefusedError, Pau
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Query
+from counterfoil.platforms.http import Answer
 from counterfoil.platforms.omtrader import client as module
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.platforms.sessions import PrivateVault
@@ -31,7 +32,7 @@ LISTS = [
     "deals",
 ]
 SINGLES = ["clients", "accounts", "groups", "symbols", "orders", "positions", "deals"]
-ALL = Query(limit=1000)
+ALL = Query(limit=1000, remembered={})
 LEAKED = "leaked-secret"
 
 
@@ -108,7 +109,7 @@ async def test_a_query_asks_for_its_part_of_the_list(sandbox, client, budget):
 
 
 async def test_behind_the_end_of_a_list_is_an_empty_page(client):
-    page = await client.page("deals", Query(page=999, limit=100))
+    page = await client.page("deals", Query(page=999, limit=100, remembered={}))
     assert (page.rows, page.ids, len(page.digest)) == (0, [], 20)
 
 
@@ -189,6 +190,11 @@ async def test_a_remembered_answer_is_not_even_decoded(sandbox, client, monkeypa
     monkeypatch.setattr(module.RowFormat, "plain", lambda *_: pytest.fail("decoded"))
     again = await client.page("deals", Query(limit=1000, remembered={first.digest: remembered}))
     assert (again is remembered, again.ids) == (True, [row["id"] for row in truth(sandbox, "deals")])
+
+
+async def test_of_a_page_that_nobody_remembers_no_digest_is_made(client, monkeypatch):
+    monkeypatch.setattr(Answer, "digest", property(lambda _answer: pytest.fail("digested")))
+    assert (await client.page("deals", Query(limit=1000))).digest == b""
 
 
 async def test_an_answer_that_differs_is_read(sandbox, client):

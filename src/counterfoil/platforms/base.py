@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -62,14 +62,15 @@ class Vault(Protocol):
 class Query:
     """Which part of a list to read: `page` counts from 1, ids ascending unless `descending`.
 
-    `remembered`: pages by the digest of their answer; an answer that is among them need not be read again.
+    `remembered`: pages by the digest of their answer; an answer that is among them need not be read again. None: nobody will ever
+    ask whether this one was there before.
     """
 
     page: int = 1
     limit: int
     descending: bool = False
     priority: Priority = Priority.NORMAL
-    remembered: Mapping[bytes, Page] = field(default_factory=dict)
+    remembered: Mapping[bytes, Page] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,12 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 class Answer:
     """What came back. `status` 0: nothing did, and `silence` says how; `reason` is for a person, without bodies.
 
-    `digest`: of path and body, so that equal digests mean the same list with the same content. `oversized`: the answer was cut
-    off because it is longer than any should be.
+    `path`: what was asked for. `oversized`: the answer was cut off because it is longer than any should be.
     """
 
     status: int
     body: bytes = field(default=b"", repr=False)
-    digest: bytes = b""
+    path: str = ""
     retry_after: float | None = None
     silence: Silence | None = None
     reason: str = ""
@@ -62,6 +61,13 @@ class Answer:
     def is_good(self) -> bool:
         """Whether the status says that all is well; the body may say otherwise."""
         return 200 <= self.status < 300
+
+    @property
+    def digest(self) -> bytes:
+        """Of path and body, so that equal digests mean the same list with the same content; computed at every call."""
+        digest = hashlib.sha1(self.path.encode() + b"\n", usedforsecurity=False)
+        digest.update(self.body)
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +179,24 @@ class Http:
             return Answer(0, silence=Silence.INTERRUPTED, reason=_transport_reason(error))
 
     async def _receive(self, request: Request) -> Answer:
-        body = bytearray()
+        pieces: list[bytes] = []
+        length = 0
         async with self._client.stream(
             request.method, request.path, headers=request.headers, params=request.params, content=request.body
         ) as response:
             unpacking = _Unpacking(response.headers.get("content-encoding"))
             async for chunk in response.aiter_raw():
                 for piece in unpacking.pieces(chunk):
-                    body += piece
-                    if len(body) > BODY_LIMIT:
+                    pieces.append(piece)
+                    length += len(piece)
+                    if length > BODY_LIMIT:
                         reason = f"the answer is larger than {BODY_LIMIT // 1024 // 1024} MiB"
                         return Answer(0, silence=Silence.INTERRUPTED, reason=reason, oversized=True)
             unpacking.finish()
             return Answer(
                 response.status_code,
-                bytes(body),
-                _digest(request.path, body),
+                b"".join(pieces),
+                request.path,
                 retry_after=_retry_after(response.headers.get("retry-after")),
                 sandbox="x-sandbox" in response.headers,
                 date=_date(response.headers.get("date")),
@@ -215,12 +223,6 @@ class Http:
         if self._ca_file is None:
             return f"{told}; for a private authority set ca_file"
         return f"{told}: ca_file {self._ca_file} does not hold the authority that signed it"
-
-
-def _digest(path: str, body: bytearray) -> bytes:
-    digest = hashlib.sha1(path.encode() + b"\n", usedforsecurity=False)
-    digest.update(body)
-    return digest.digest()
 
 
 class _Unpacking:

@@ -218,8 +218,10 @@ class _History:
         return await self.run.reader.page(self.resource, Query(limit=2, descending=descending, priority=self.priority))
 
     def _reader(self, name: str, priority: Priority, order: Order) -> ListReader:
-        reader = self.run.list_of(self.run.page_of(self.resource), self._name(name), priority=priority, order=order)
-        reader.ahead = 1 if order is Order.DESCENDING else reader.ahead
+        backward = order is Order.DESCENDING
+        ask = self.run.page_of(self.resource)
+        reader = self.run.list_of(ask, self._name(name), priority=priority, order=order, once=not backward)
+        reader.ahead = 1 if backward else reader.ahead
         reader.expected = None
         return reader
 

@@ -120,15 +120,27 @@ class Run:
         return table in self.accepted
 
     def list_of(
-        self, ask: Ask, name: str = "", *, priority: Priority = Priority.NORMAL, order: Order = Order.ASCENDING
+        self,
+        ask: Ask,
+        name: str = "",
+        *,
+        priority: Priority = Priority.NORMAL,
+        order: Order = Order.ASCENDING,
+        once: bool = False,
     ) -> ListReader:
-        """A reader of one list, remembering under `name` what it gives."""
+        """A reader of one list, remembering under `name` what it gives. `once`: no page of it is ever asked for again."""
         listed = self.memory.listed(name)
         descending = order is Order.DESCENDING
 
         async def fetch(page: int, limit: int) -> Page:
             self.requests += 1
-            query = Query(page=page, limit=limit, descending=descending, priority=priority, remembered=listed.pages)
+            query = Query(
+                page=page,
+                limit=limit,
+                descending=descending,
+                priority=priority,
+                remembered=None if once else listed.pages,
+            )
             return await ask(query)
 
         return ListReader(

@@ -43,7 +43,7 @@ async def sweep(run: Run, table: str, state: State) -> None:
     begun_at = state["last"]
     # A row may leave the live list for the history after the page was read in which it would have been.
     live = await _live(run, table)
-    reader = run.list_of(run.page_of(HISTORIES[table]), _place(table), priority=Priority.SWEEP)
+    reader = run.list_of(run.page_of(HISTORIES[table]), _place(table), priority=Priority.SWEEP, once=True)
     reader.expected = await run.mirror.count(table)
     reader.position = Position(state["rows"], state["last"] if state["rows"] else None)
     async with aclosing(reader.pages(prove=True)) as pages:

@@ -119,7 +119,7 @@ async def _ask_one(run: Run, question: _Question, unreadable: list[Exception]) -
 async def _read(run: Run, question: _Question) -> _Answer:
     """All transactions of an account, or the newest down to one that is known."""
     ask = _of_account(run, question.account)
-    reader = run.list_of(ask, _SHARED, priority=question.priority, order=Order.DESCENDING)
+    reader = run.list_of(ask, _SHARED, priority=question.priority, order=Order.DESCENDING, once=True)
     reader.ahead, reader.expected, reader.end = 1, None, None
     everything = Page(columns=())
     async with aclosing(reader.pages()) as pages:

@@ -126,16 +126,17 @@ class OMTrader:
             "dir": "DESC" if query.descending else "ASC",
         }
         answer = await self.calls.get(path, query.priority, params)
-        remembered = query.remembered.get(answer.digest)
+        digest = b"" if query.remembered is None else answer.digest
+        remembered = (query.remembered or {}).get(digest)
         if remembered is not None and answer.is_good:
             return remembered
-        page = rows.plain(answer.body, envelope.LISTED, answer.digest) if answer.is_good else None
+        page = rows.plain(answer.body, envelope.LISTED, digest) if answer.is_good else None
         if page is not None:
             return page
         listed = envelope.records(self.calls.understood(answer).data)
         if listed is None:
             raise TransientError(f"{path}: the answer holds no list")
-        return _page(rows, listed, answer.digest)
+        return _page(rows, listed, digest)
 
 
 def _page(rows: RowFormat, listed: bytes | Raw, digest: bytes) -> Page:
