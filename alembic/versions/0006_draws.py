@@ -1,4 +1,7 @@
-"""Versions drawn for many rows at once: several transactions may copy rows at the same time, and still appear in order."""
+"""Versions drawn for many rows at once, so that several transactions may copy rows at the same time and still appear in order.
+
+And a turn of the request budget that gives places back in the same breath.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -59,9 +62,23 @@ FUNCTIONS = (
     END $$
     """,
 )
+TAKE_TURN = """
+CREATE FUNCTION counterfoil.take_turn(
+    for_platform text, per_second float8, burst integer, concurrent integer, urgency integer, spare integer,
+    may_reserve boolean, holder uuid, hold float8, freed integer[], held_by uuid[]
+) RETURNS TABLE (wait float8, slot integer, paused boolean, failures integer, reason text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL FROM unnest(freed, held_by) AS f(place, token)
+    WHERE s.platform = for_platform AND s.slot = f.place AND s.token = f.token;
+    RETURN QUERY SELECT t.* FROM counterfoil.take_token(
+        for_platform, per_second, burst, concurrent, urgency, spare, may_reserve, holder, hold) t;
+END $$
+"""
 COMMENTS = {
     "lock_versions()": "Nobody else draws a version from here to the end of the transaction; waits for those who drew",
     "draw_versions(bigint)": "The first of so many versions that follow one another; others may draw meanwhile",
+    "take_turn": "Give places back, and ask for a turn as take_token does",
     "await_versions(bigint)": "Wait for the end of whoever drew the version before this one; to be called before the commit",
 }
 
@@ -69,6 +86,7 @@ COMMENTS = {
 def upgrade() -> None:
     for function in FUNCTIONS:
         op.execute(function)
+    op.execute(TAKE_TURN)
     for function, comment in COMMENTS.items():
         op.execute(f"REVOKE ALL ON FUNCTION counterfoil.{function} FROM PUBLIC")
         op.execute(f"COMMENT ON FUNCTION counterfoil.{function} IS '{comment}'")

@@ -180,13 +180,43 @@ async def test_two_who_ask_at_once_do_not_get_the_same_token(database, process):
     assert sorted([granted(await take) for take in both]) == [False, True]
 
 
+async def test_a_place_comes_back_with_the_next_turn_that_is_asked_for(database, process, monkeypatch):
+    here, there = process(concurrent=1), process(concurrent=1)
+    await fill(database)
+    monkeypatch.setattr(budget, "RETURN_WITHIN", 60.0)
+    await ask(here)
+    assert not granted(await there._take(NORMAL))
+    await ask(here)
+    monkeypatch.undo()
+    here._returning.cancel()
+    await asyncio.wait([here._returning])
+    assert here._freed
+
+
+async def test_a_place_comes_back_by_itself_when_nobody_asks(database, process):
+    here, there = process(concurrent=1), process(concurrent=1)
+    await fill(database)
+    await ask(here)
+    await ask(there)
+    await until(database, f"(SELECT {TAKEN}) = 0")
+    assert (here._freed, there._freed) == ([], [])
+
+
+async def test_a_place_is_back_when_the_budget_is_closed(database, process):
+    live = process(concurrent=1)
+    await fill(database)
+    await ask(live)
+    await live.close()
+    assert await value(database, f"SELECT {TAKEN}") == 0
+
+
 async def test_the_place_of_a_process_that_died_is_free_again_after_a_while(database, process):
     dead, alive = process(concurrent=1, hold=0.1), process(concurrent=1)
     await fill(database)
     assert granted(await dead._take(NORMAL))
     await until(database, "expires_at < clock_timestamp() FROM counterfoil.slots")
     await ask(alive)
-    assert await value(database, f"SELECT {TAKEN}") == 0
+    await until(database, f"(SELECT {TAKEN}) = 0")
 
 
 async def test_a_place_is_kept_for_the_whole_of_a_wait_and_a_request(database, process):
@@ -260,11 +290,12 @@ async def test_whoever_is_turned_away_is_served_before_the_less_urgent_of_all_pr
     await fill(database)
     grant = await there._take(other)
     assert not granted(await here._take(urgent))
-    await there._give_back(grant)
+    there._free(grant)
     assert not granted(await there._take(other))
     grant = await here._take(urgent)
     assert granted(grant)
-    await here._give_back(grant)
+    here._free(grant)
+    await here.close()
     assert granted(await there._take(other))
 
 
@@ -273,7 +304,7 @@ async def test_one_who_waited_and_went_away_holds_up_the_others_only_for_a_momen
     await fill(database)
     grant = await there._take(NORMAL)
     assert not granted(await here._take(MONEY))
-    await there._give_back(grant)
+    there._free(grant)
     await ask(there, SWEEP)
     assert await value(database, "SELECT waiting FROM counterfoil.budgets") is None
 
@@ -334,8 +365,8 @@ async def test_a_place_is_given_back_when_its_request_is_cancelled_as_it_is_gran
     await fill(database)
     real = live._grant
 
-    async def grant_and_cancel(grant: object) -> None:
-        await real(grant)
+    def grant_and_cancel(grant: object) -> None:
+        real(grant)
         task.cancel()
 
     monkeypatch.setattr(live, "_grant", grant_and_cancel)

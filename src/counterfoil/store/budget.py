@@ -24,7 +24,7 @@ from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events, metrics
 from counterfoil.store.direct import Direct
-from counterfoil.store.engine import Unreachable, transaction, whole
+from counterfoil.store.engine import Unreachable, transaction
 
 # These take the next token before it is there, and wait for it.
 RESERVING = (Priority.MONEY, Priority.PROBE)
@@ -36,13 +36,17 @@ LONGEST_PAUSE = 3600.0
 OTHERS_PLACE_POLL = 0.02
 OWN_PLACE_POLL = 0.2
 
+# A place that is free again waits so long, in seconds, for the next turn that is asked for: it is given back along with that.
+RETURN_WITHIN = 0.01
+
 _TAKE: LiteralString = """
-    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_token(%(platform)s, %(per_second)s, %(burst)s,
-        %(concurrent)s, %(urgency)s, %(spare)s, %(may_reserve)s, %(token)s, %(hold)s)
+    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turn(%(platform)s, %(per_second)s, %(burst)s,
+        %(concurrent)s, %(urgency)s, %(spare)s, %(may_reserve)s, %(token)s, %(hold)s, %(freed)s, %(held_by)s)
 """
 _RETURN: LiteralString = """
-    UPDATE counterfoil.slots SET token = NULL, expires_at = NULL
-    WHERE platform = %(platform)s AND slot = %(slot)s AND token = %(token)s
+    UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL
+    FROM unnest(%(freed)s::integer[], %(held_by)s::uuid[]) AS f(place, token)
+    WHERE s.platform = %(platform)s AND s.slot = f.place AND s.token = f.token
 """
 # A platform may be paused before it was ever asked.
 _PAUSE = sa.text("""
@@ -134,6 +138,8 @@ class SharedBudget:
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._held = 0
+        self._freed: list[_Grant] = []
+        self._returning: asyncio.Task[None] | None = None
         self._failures = 0
 
     @asynccontextmanager
@@ -146,7 +152,7 @@ class SharedBudget:
             metrics.request(self._platform, priority.name.lower(), time.monotonic() - asked)
             yield
         finally:
-            await whole(self._give_back(grant))
+            self._free(grant)
 
     async def _turn(self, priority: Priority) -> _Grant:
         waiter = _Waiter(priority, next(self._order), asyncio.get_running_loop().create_future())
@@ -159,7 +165,7 @@ class SharedBudget:
             return await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
-                await whole(self._give_back(waiter.granted.result()))
+                self._free(waiter.granted.result())
             raise
 
     async def _serve(self) -> None:
@@ -169,7 +175,7 @@ class SharedBudget:
                 self._changed.clear()
                 outcome = await self._take(self._waiting[0].priority)
                 if isinstance(outcome, _Grant):
-                    await self._grant(outcome)
+                    self._grant(outcome)
                 elif isinstance(outcome, PausedError):
                     self._refuse_all(outcome)
                 else:
@@ -188,13 +194,13 @@ class SharedBudget:
             heapq.heappop(self._waiting)
         return bool(self._waiting)
 
-    async def _grant(self, grant: _Grant) -> None:
+    def _grant(self, grant: _Grant) -> None:
         """To the most urgent by now, which need not be the one for whom it was asked."""
         self._held += 1
         if self._anybody_waits():
             heapq.heappop(self._waiting).granted.set_result(grant)
         else:
-            await self._give_back(grant)
+            self._free(grant)
 
     def _refuse_all(self, error: Exception) -> None:
         while self._anybody_waits():
@@ -218,6 +224,7 @@ class SharedBudget:
             "may_reserve": priority in RESERVING,
             "token": token,
             "hold": self._limits.hold,
+            **self._to_return(),
         }
         answer = _Answer(*await self._direct.row(_TAKE, given) or ())
         self._failures = answer.failures
@@ -232,15 +239,28 @@ class SharedBudget:
             return answer.wait
         return OWN_PLACE_POLL if self._held >= self._limits.concurrent else OTHERS_PLACE_POLL
 
-    async def _give_back(self, grant: _Grant) -> None:
+    def _free(self, grant: _Grant) -> None:
+        """The place is free for others in this process at once, and for other processes very soon."""
         self._held -= 1
-        given = {"platform": self._platform, "slot": grant.slot, "token": grant.token}
-        with suppress(*Unreachable):  # the place lapses by itself
-            await self._direct.row(_RETURN, given)
+        self._freed.append(grant)
         self._changed.set()
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.create_task(self._return())
+
+    async def _return(self) -> None:
+        await asyncio.sleep(RETURN_WITHIN)
+        if self._freed:
+            with suppress(*Unreachable):  # they lapse by themselves
+                await self._direct.row(_RETURN, {"platform": self._platform, **self._to_return()})
+
+    def _to_return(self) -> dict[str, object]:
+        freed, self._freed = self._freed, []
+        return {"freed": [grant.slot for grant in freed], "held_by": [grant.token for grant in freed]}
 
     async def close(self) -> None:
-        """Close its connection."""
+        """Give back what is free, and close the connection."""
+        if self._returning is not None:
+            await asyncio.wait([self._returning])
         await self._direct.close()
 
     async def succeeded(self) -> None:
