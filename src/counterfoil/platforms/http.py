@@ -4,21 +4,23 @@ What httpx raises is turned into domain.outcome.Silence here and nowhere else.
 """
 
 import asyncio
-import hashlib
 import math
 import os
 import ssl
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
+import xxhash
 
 from counterfoil.domain.errors import ConfigurationError
 from counterfoil.domain.outcome import Silence
@@ -65,7 +67,7 @@ class Answer:
     @property
     def digest(self) -> bytes:
         """Of path and body, so that equal digests mean the same list with the same content; computed at every call."""
-        digest = hashlib.sha1(self.path.encode() + b"\n", usedforsecurity=False)
+        digest = xxhash.xxh3_128(self.path.encode() + b"\n")
         digest.update(self.body)
         return digest.digest()
 
@@ -109,11 +111,11 @@ class Http:
         step = min(timeout / 3, LONGEST_CONNECT)
         # Whatever is not plainly http is verified; httpx itself takes HTTPS:// for https.
         verify = urlsplit(base_url).scheme != "http" and tls_context(ca_file)
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
+        self._transport = ByMethod(verify, limits)
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            transport=ByMethod(
-                verify, httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
-            ),
+            transport=self._transport,
             # The whole exchange is bounded by `timeout`; only connecting has bounds of its own, to be told apart.
             timeout=httpx.Timeout(None, connect=step, pool=step),
             headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": "counterfoil"},
@@ -181,11 +183,14 @@ class Http:
     async def _receive(self, request: Request) -> Answer:
         pieces: list[bytes] = []
         length = 0
-        async with self._client.stream(
+        wanted = self._client.build_request(
             request.method, request.path, headers=request.headers, params=request.params, content=request.body
-        ) as response:
+        )
+        # The client's own way from here on is about redirects, cookies and credentials, of which there are none.
+        response = await self._transport.handle_async_request(wanted)
+        async with aclosing(response):
             unpacking = _Unpacking(response.headers.get("content-encoding"))
-            async for chunk in response.aiter_raw():
+            async for chunk in cast("httpx.AsyncByteStream", response.stream):
                 for piece in unpacking.pieces(chunk):
                     pieces.append(piece)
                     length += len(piece)
