@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import LiteralString, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,15 +39,15 @@ OWN_PLACE_POLL = 0.2
 # A place that is free again waits so long, in seconds, for the next turn that is asked for: it is given back along with that.
 RETURN_WITHIN = 0.01
 
-_TAKE: LiteralString = """
-    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turn(%(platform)s, %(per_second)s, %(burst)s,
-        %(concurrent)s, %(urgency)s, %(spare)s, %(may_reserve)s, %(token)s, %(hold)s, %(freed)s, %(held_by)s)
-"""
-_RETURN: LiteralString = """
+_TAKE = sa.text("""
+    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turn(:platform, :per_second, :burst, :concurrent, :urgency,
+        :spare, :may_reserve, :token, :hold, :freed, :held_by)
+""")
+_RETURN = sa.text("""
     UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL
-    FROM unnest(%(freed)s::integer[], %(held_by)s::uuid[]) AS f(place, token)
-    WHERE s.platform = %(platform)s AND s.slot = f.place AND s.token = f.token
-"""
+    FROM unnest(CAST(:freed AS integer[]), CAST(:held_by AS uuid[])) AS f(place, token)
+    WHERE s.platform = :platform AND s.slot = f.place AND s.token = f.token
+""")
 # A platform may be paused before it was ever asked.
 _PAUSE = sa.text("""
     INSERT INTO counterfoil.budgets AS b (platform, next_at, failures, paused_until, reason)
@@ -226,7 +226,7 @@ class SharedBudget:
             "hold": self._limits.hold,
             **self._to_return(),
         }
-        answer = _Answer(*await self._direct.row(_TAKE, given) or ())
+        answer = _Answer(**await self._direct.first(_TAKE, given) or {})
         self._failures = answer.failures
         if answer.slot is not None:
             return _Grant(answer.slot, token, answer.wait)
@@ -251,7 +251,7 @@ class SharedBudget:
         await asyncio.sleep(RETURN_WITHIN)
         if self._freed:
             with suppress(*Unreachable):  # they lapse by themselves
-                await self._direct.row(_RETURN, {"platform": self._platform, **self._to_return()})
+                await self._direct.first(_RETURN, {"platform": self._platform, **self._to_return()})
 
     def _to_return(self) -> dict[str, object]:
         freed, self._freed = self._freed, []

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from counterfoil.store.direct import Direct, first
+
 State = dict[str, Any]
 
 _LOAD = sa.text("SELECT state FROM counterfoil.cursors WHERE platform = :platform AND resource = :resource")
@@ -21,10 +23,10 @@ _SAVE = sa.text("""
 _FORGET = sa.text("DELETE FROM counterfoil.cursors WHERE platform = :platform AND resource = :resource")
 
 
-async def load(connection: AsyncConnection, platform: str, resource: str) -> State | None:
+async def load(where: AsyncConnection | Direct, platform: str, resource: str) -> State | None:
     """The stored position; None when this resource has never been pulled."""
-    state: State | None = await connection.scalar(_LOAD, {"platform": platform, "resource": resource})
-    return state
+    found = await first(where, _LOAD, {"platform": platform, "resource": resource})
+    return None if found is None else found["state"]
 
 
 async def save(connection: AsyncConnection, platform: str, resource: str, state: State) -> None:
@@ -93,10 +95,18 @@ class Noted:
 # Two heartbeats of a stream and some: one that has not been seen for so long is not believed to be there.
 BELIEVED = timedelta(seconds=30)
 
+_RECENT = sa.text("""
+    SELECT f.as_of, f.busy_at, s.as_of AS heard_at, coalesce(s.failures = 0 AND s.as_of BETWEEN
+        clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp(), false) AS relied, l.token
+    FROM (SELECT) AS one
+    LEFT JOIN counterfoil.leases l ON l.platform = :platform AND l.resource = :resource
+    LEFT JOIN counterfoil.freshness f ON f.platform = :platform AND f.resource = :resource
+    LEFT JOIN counterfoil.freshness s ON s.platform = :platform AND s.resource = 'stream'
+""")
 # Its lease was taken before the run began: however late this is written, the run is not told to have begun later than that.
 # What it relied on counts as it was when it began: where that was read again meanwhile, what was known of it before.
-_SUCCEEDED = sa.text("""
-    WITH began AS (
+_SUCCEEDED = sa.text(f"""
+    WITH recent AS ({_RECENT.text}), began AS (
         SELECT least(clock_timestamp() - CAST(:took AS interval), (SELECT l.started_at FROM counterfoil.leases l
             WHERE l.platform = :platform AND l.resource = :resource)) AS at
     ), before AS (
@@ -114,24 +124,17 @@ _SUCCEEDED = sa.text("""
             ELSE greatest(coalesce(before.busy_at, before.as_of), heard.at) END AS busy_at
         FROM began CROSS JOIN relied CROSS JOIN heard LEFT JOIN before ON true
     )
-    INSERT INTO counterfoil.freshness AS f (platform, resource, succeeded_at, as_of, shows_at, busy_at, failures)
+    INSERT INTO counterfoil.freshness AS n (platform, resource, succeeded_at, as_of, shows_at, busy_at, failures)
     SELECT :platform, :resource, clock_timestamp(), as_of, shows_at, busy_at, 0 FROM fresh
     ON CONFLICT (platform, resource) DO UPDATE SET succeeded_at = excluded.succeeded_at, as_of = excluded.as_of,
         shows_at = excluded.shows_at, busy_at = excluded.busy_at, failed_at = NULL, failures = 0, reason = NULL
     RETURNING extract(epoch FROM clock_timestamp() - (SELECT shown FROM before))::float8 AS lag,
-        extract(epoch FROM clock_timestamp() - shows_at)::float8 AS age
+        extract(epoch FROM clock_timestamp() - n.shows_at)::float8 AS age, n.as_of, n.busy_at,
+        (SELECT heard_at FROM recent), (SELECT relied FROM recent), (SELECT token FROM recent)
 """)
 _AGE = sa.text("""
-    SELECT extract(epoch FROM clock_timestamp() - least(as_of, shows_at))::float8 FROM counterfoil.freshness
+    SELECT extract(epoch FROM clock_timestamp() - least(as_of, shows_at))::float8 AS age FROM counterfoil.freshness
     WHERE platform = :platform AND resource = :resource
-""")
-_RECENT = sa.text("""
-    SELECT f.as_of, f.busy_at, s.as_of AS heard_at, coalesce(s.failures = 0 AND s.as_of BETWEEN
-        clock_timestamp() - CAST(:believed AS interval) AND clock_timestamp(), false) AS relied, l.token
-    FROM (SELECT) AS one
-    LEFT JOIN counterfoil.leases l ON l.platform = :platform AND l.resource = :resource
-    LEFT JOIN counterfoil.freshness f ON f.platform = :platform AND f.resource = :resource
-    LEFT JOIN counterfoil.freshness s ON s.platform = :platform AND s.resource = 'stream'
 """)
 # A failed run knows nothing: what was quiet before it may not be any more.
 _FAILED = sa.text("""
@@ -144,20 +147,22 @@ _FAILED = sa.text("""
 _ALL = sa.text("SELECT * FROM counterfoil.freshness ORDER BY platform, resource")
 
 
-async def age(connection: AsyncConnection, platform: str, resource: str) -> float | None:
+async def age(where: AsyncConnection | Direct, platform: str, resource: str) -> float | None:
     """Seconds since the moment that the mirror shows; None when there was no complete run."""
-    seconds: float | None = await connection.scalar(_AGE, {"platform": platform, "resource": resource})
-    return seconds
+    found = await first(where, _AGE, {"platform": platform, "resource": resource})
+    return None if found is None else found["age"]
 
 
-async def recent(connection: AsyncConnection, platform: str, resource: str) -> Recent:
+async def recent(where: AsyncConnection | Direct, platform: str, resource: str) -> Recent:
     """What the interval of a resource follows from."""
     given = {"platform": platform, "resource": resource, "believed": BELIEVED}
-    return Recent(**(await connection.execute(_RECENT, given)).mappings().one())
+    return Recent(**await first(where, _RECENT, given) or {})
 
 
-async def succeeded(connection: AsyncConnection, platform: str, resource: str, run: Success) -> Noted:
-    """Note a complete run."""
+async def succeeded(
+    where: AsyncConnection | Direct, platform: str, resource: str, run: Success
+) -> tuple[Noted, Recent]:
+    """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
     given = {
         "platform": platform,
         "resource": resource,
@@ -165,14 +170,16 @@ async def succeeded(connection: AsyncConnection, platform: str, resource: str, r
         "found": run.found,
         "streamed": run.streamed,
         "relies_on": [*run.relies_on],
+        "believed": BELIEVED,
     }
-    return Noted(**(await connection.execute(_SUCCEEDED, given)).mappings().one())
+    noted = dict(await first(where, _SUCCEEDED, given) or {})
+    return Noted(noted.pop("lag"), noted.pop("age")), Recent(**noted)
 
 
-async def failed(connection: AsyncConnection, platform: str, resource: str, *, reason: str) -> int:
+async def failed(where: AsyncConnection | Direct, platform: str, resource: str, *, reason: str) -> int:
     """Note a failed run; returns how many have failed in a row."""
-    row = await connection.execute(_FAILED, {"platform": platform, "resource": resource, "reason": reason})
-    return int(row.scalar_one())
+    noted = await first(where, _FAILED, {"platform": platform, "resource": resource, "reason": reason}) or {}
+    return int(noted["failures"])
 
 
 async def freshness(connection: AsyncConnection) -> list[Freshness]:

@@ -1,23 +1,28 @@
 """A connection beside the pool, for statements so frequent that the pool's care would cost several times what they do.
 
-The pool asks whether a connection still lives whenever it lends one. Here that shows when a statement fails: it is then made
+The pool asks whether a connection still lives whenever it lends one, and a transaction begins and ends with a round trip. Here a
+statement is one round trip, and its plan is made once. That a connection died shows when a statement fails: it is then made
 again, once, so only statements belong here that may be made twice.
 """
 
 import asyncio
-from typing import Any, LiteralString
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.dialects.postgresql import psycopg as dialects
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.store.engine import plain_connection
 
-Parameters = dict[str, object]
+Answer = Mapping[str, Any]
 
 
 class Direct:
-    """One connection of an engine's own; each statement is a transaction, and prepared when it comes again."""
+    """One connection; each statement is a transaction, and the next waits for it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._url = engine.url
@@ -25,7 +30,7 @@ class Direct:
         self._opening = asyncio.Lock()
         sa.event.listen(engine.sync_engine, "engine_disposed", self._close)
 
-    async def row(self, statement: LiteralString, given: Parameters) -> tuple[Any, ...] | None:
+    async def first(self, statement: sa.TextClause, given: Mapping[str, object]) -> Answer | None:
         """The first row that a statement gives; None where it gives none.
 
         Raises:
@@ -42,12 +47,15 @@ class Direct:
                 raise
         return await self._ask(statement, given)
 
-    async def _ask(self, statement: LiteralString, given: Parameters) -> tuple[Any, ...] | None:
+    async def _ask(self, statement: sa.TextClause, given: Mapping[str, object]) -> Answer | None:
         async with self._opening:
             connection = self._connection or await plain_connection(self._url, prepare_threshold=1)
             self._connection = connection
-        cursor = await connection.execute(statement, given)
-        return await cursor.fetchone() if cursor.description else None
+        cursor = await connection.execute(_written(statement), given)
+        row = await cursor.fetchone() if cursor.description else None
+        return (
+            None if row is None else dict(zip((column.name for column in cursor.description or ()), row, strict=True))
+        )
 
     async def _forget(self, connection: "psycopg.AsyncConnection[tuple[Any, ...]] | None") -> None:
         if connection is not None and self._connection is connection:
@@ -62,3 +70,30 @@ class Direct:
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
+
+
+_SHARED: "WeakKeyDictionary[AsyncEngine, Direct]" = WeakKeyDictionary()
+
+
+def direct(engine: AsyncEngine) -> Direct:
+    """The one that whoever has this engine shares: for statements that wait for nobody."""
+    if engine not in _SHARED:
+        _SHARED[engine] = Direct(engine)
+    return _SHARED[engine]
+
+
+async def first(
+    where: AsyncConnection | Direct, statement: sa.TextClause, given: Mapping[str, object]
+) -> Answer | None:
+    """The first row that a statement gives, in a transaction of the caller's or in one of its own."""
+    if isinstance(where, Direct):
+        return await where.first(statement, given)
+    row = (await where.execute(statement, given)).mappings().first()
+    return None if row is None else dict(row)
+
+
+@lru_cache(maxsize=100)
+def _written(statement: sa.TextClause) -> bytes:
+    """In the driver's own words."""
+    spoken = cast("sa.Dialect", dialects.dialect())  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=spoken)).encode()

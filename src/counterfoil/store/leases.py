@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from counterfoil.domain.errors import LeaseLostError
+from counterfoil.store.direct import direct
 from counterfoil.store.engine import Unreachable, transaction, whole
 
 # Long enough for a slow commit, short enough that a killed daemon's work is soon taken up.
@@ -78,14 +79,6 @@ async def acquire(
     engine: AsyncEngine, platform: str, resource: str, *, not_within: timedelta = timedelta(0), ttl: timedelta = TTL
 ) -> Lease | None:
     """Take the lease when it is free and was last taken longer than `not_within` ago; None otherwise."""
-    async with transaction(engine) as connection:
-        return await take(connection, platform, resource, not_within=not_within, ttl=ttl)
-
-
-async def take(
-    connection: AsyncConnection, platform: str, resource: str, *, not_within: timedelta, ttl: timedelta = TTL
-) -> Lease | None:
-    """The same in the caller's transaction; nobody has it before that is committed."""
     given = {
         "platform": platform,
         "resource": resource,
@@ -94,8 +87,8 @@ async def take(
         "ttl": ttl,
         "not_within": not_within,
     }
-    row = (await connection.execute(_ACQUIRE, given)).one_or_none()
-    return None if row is None else Lease(platform, resource, token, row.previous, ttl)
+    row = await direct(engine).first(_ACQUIRE, given)
+    return None if row is None else Lease(platform, resource, token, row["previous"], ttl)
 
 
 def _key(lease: Lease) -> dict[str, object]:
@@ -114,8 +107,7 @@ async def hold(connection: AsyncConnection, lease: Lease) -> None:
 
 async def release(engine: AsyncEngine, lease: Lease) -> None:
     """Give the lease back; nothing happens when it is somebody else's by now."""
-    async with transaction(engine) as connection:
-        await connection.execute(_RELEASE, _key(lease))
+    await direct(engine).first(_RELEASE, _key(lease))
 
 
 async def _keep(engine: AsyncEngine, lease: Lease) -> None:

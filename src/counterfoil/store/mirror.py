@@ -16,6 +16,7 @@ from counterfoil.observe import events
 from counterfoil.store import bulk, copying, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
+from counterfoil.store.direct import direct
 from counterfoil.store.engine import autocommit, transaction
 from counterfoil.store.newer import Heard, Telling
 
@@ -105,8 +106,7 @@ class Mirror:
 
     async def cursor(self, resource: str) -> State | None:
         """Where a pull stands."""
-        async with autocommit(self._engine) as connection:
-            return await cursors.load(connection, self.platform, resource)
+        return await cursors.load(direct(self._engine), self.platform, resource)
 
     async def forget(self, resource: str) -> None:
         """Let a pull begin again."""

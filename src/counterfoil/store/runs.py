@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.store import cursors, leases
 from counterfoil.store.cursors import Noted, Recent, Success
-from counterfoil.store.engine import transaction
+from counterfoil.store.direct import direct
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,8 @@ class Runs:
         self, platform: str, resource: str, not_within: Callable[[Recent], timedelta]
     ) -> leases.Lease | None:
         """The same, where how long ago it must have been taken follows from what all replicas found of late."""
-        async with transaction(self.engine) as connection:
-            recent = await cursors.recent(connection, platform, resource)
-            return await leases.take(connection, platform, resource, not_within=not_within(recent))
+        recent = await cursors.recent(direct(self.engine), platform, resource)
+        return await leases.acquire(self.engine, platform, resource, not_within=not_within(recent))
 
     def held(self, lease: leases.Lease) -> AbstractAsyncContextManager[leases.Lease]:
         """See leases.held."""
@@ -36,21 +35,16 @@ class Runs:
 
     async def age(self, platform: str, resource: str) -> float | None:
         """Seconds since the moment that the mirror shows; None when no run was complete yet."""
-        async with transaction(self.engine) as connection:
-            return await cursors.age(connection, platform, resource)
+        return await cursors.age(direct(self.engine), platform, resource)
 
     async def recent(self, platform: str, resource: str) -> Recent:
         """What the interval of a resource follows from."""
-        async with transaction(self.engine) as connection:
-            return await cursors.recent(connection, platform, resource)
+        return await cursors.recent(direct(self.engine), platform, resource)
 
     async def succeeded(self, platform: str, resource: str, run: Success) -> tuple[Noted, Recent]:
         """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
-        async with transaction(self.engine) as connection:
-            noted = await cursors.succeeded(connection, platform, resource, run)
-            return noted, await cursors.recent(connection, platform, resource)
+        return await cursors.succeeded(direct(self.engine), platform, resource, run)
 
     async def failed(self, platform: str, resource: str, *, reason: str) -> int:
         """Note a failed run; returns how many have failed in a row."""
-        async with transaction(self.engine) as connection:
-            return await cursors.failed(connection, platform, resource, reason=reason)
+        return await cursors.failed(direct(self.engine), platform, resource, reason=reason)
