@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.domain.errors import LeaseLostError
 from counterfoil.domain.page import Page, Rejected, joined
-from counterfoil.store import Unreachable, appending, beyond, copying, leases
+from counterfoil.store import Unreachable, appending, beyond, copying, engine, leases
 from counterfoil.store.appending import Appending
 from counterfoil.store.bulk import Written
 from counterfoil.store.engine import plain_connection, transaction
@@ -97,7 +97,7 @@ def gate(monkeypatch) -> Iterator[Gate]:
 @contextmanager
 def patience(monkeypatch, seconds: float) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setattr(appending, "PATIENCE", seconds)
+        patched.setattr(engine, "PATIENCE", seconds)
         yield
 
 

@@ -189,7 +189,7 @@ async def test_a_remembered_answer_is_not_even_decoded(sandbox, client, monkeypa
     monkeypatch.setattr(module.envelope, "read", lambda _body: pytest.fail("decoded"))
     monkeypatch.setattr(module.RowFormat, "plain", lambda *_: pytest.fail("decoded"))
     again = await client.page("deals", Query(limit=1000, remembered={first.digest: remembered}))
-    assert (again is remembered, again.ids) == (True, [row["id"] for row in truth(sandbox, "deals")])
+    assert (again is remembered, [*again.ids]) == (True, [row["id"] for row in truth(sandbox, "deals")])
 
 
 async def test_of_a_page_that_nobody_remembers_no_digest_is_made(client, monkeypatch):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.pulling import POLLED, Bench, bench, marks, one_pass
+from counterfoil.store import bulk
+from support.pulling import POLLED, Bench, Meddled, bench, marks, one_pass
 
 HISTORIES = ("deals", "positions/history", "orders/history")
 
@@ -88,6 +89,69 @@ async def test_an_unchanged_page_is_not_even_sent_to_the_database(database_url, 
         monkeypatch.setattr("counterfoil.store.bulk.write", lambda *given: pages.append(given))
         assert await one_pass(puller, *POLLED) == {}
         assert pages == []
+
+
+@pytest.fixture
+def staged(monkeypatch) -> list[int]:
+    """How many rows were sent to be compared, write by write."""
+    sent: list[int] = []
+    copy = bulk.copy
+
+    async def counted(connection, target, lines):
+        lines = [*lines]
+        sent.append(sum(piece.count(b"\n") + 1 for piece in lines))
+        await copy(connection, target, lines)
+
+    monkeypatch.setattr(bulk, "copy", counted)
+    return sent
+
+
+@pytest.mark.parametrize("table", ["clients", "accounts", "deals", "symbols"])
+async def test_of_a_page_that_changed_only_the_rows_that_did_are_compared(database_url, staged, table):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        # Of histories it is the newest rows, at the second look, that are remembered.
+        await one_pass(puller, "symbols", table)
+        await one_pass(puller, table)
+        staged.clear()
+        changed = it.books.table(table).ids[-4:-1:2]
+        for key in changed:
+            it.books.touch(table, key)
+        await one_pass(puller, table)
+        assert staged == [len(changed)]
+        assert it.differences(table) == []
+
+
+async def test_of_the_live_list_every_row_is_compared_for_the_history_writes_the_same_table(database_url, staged):
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "symbols", "positions")
+        staged.clear()
+        it.books.trade()
+        await one_pass(puller, "positions")
+        assert staged[0] == len(it.books.positions.ids)
+        assert it.differences("positions") == []
+
+
+async def test_a_row_that_changes_and_changes_back_between_two_pages_that_show_it_is_as_it_is_last(database_url):
+    async with bench(database_url, accounts=120) as it:
+        puller = it.puller(page_size=50, ahead=1)
+        await one_pass(puller, "accounts")
+        seam = it.books.accounts.rows[it.books.accounts.ids[49]]
+        was = seam.balance
+
+        async def change(number: int, _resource: str) -> None:
+            if number <= 2:
+                seam.balance = was + 1 if number == 1 else was
+                it.books.accounts.changed(seam)
+                it.books.touch("accounts", it.books.accounts.ids[60])
+
+        reader, puller.reader = puller.reader, Meddled(puller.reader, change)
+        await one_pass(puller, "accounts")
+        assert it.differences("accounts") == []
+        puller.reader = reader
+        await one_pass(puller, "accounts")
+        assert it.differences("accounts") == []
 
 
 @pytest.mark.parametrize("table", ["clients", "accounts", "deals", "symbols"])

@@ -11,6 +11,7 @@ from counterfoil.domain import cursor as cursors
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
 from counterfoil.store import cursors as positions
+from counterfoil.store.mirror import Mirror
 from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
 
 
@@ -254,6 +255,52 @@ async def test_a_page_and_the_cursor_that_covers_it_are_written_together(databas
         monkeypatch.setattr(history, "TOGETHER", together)
         assert await puller.run("deals") is Result.FAILED
         assert it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n == it.cursor("deals")["rows"] > 0
+
+
+async def test_newer_pages_are_written_while_older_ones_are_fetched(database_url, monkeypatch):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=40)
+        await one_pass(puller, "symbols", "deals")
+        it.books.trade(30)
+        fetched, real = asyncio.Event(), Mirror.write
+
+        async def waiting(*given, **named):
+            async with asyncio.timeout(20):
+                await fetched.wait()
+            return await real(*given, **named)
+
+        async def third(number: int, _resource: str) -> None:
+            if number == 3:
+                fetched.set()
+
+        monkeypatch.setattr(Mirror, "write", waiting)
+        puller.reader = Meddled(puller.reader, third)
+        assert await one_pass(puller, "deals") == {}
+        assert it.differences("deals") == []
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+async def test_a_write_that_fails_meanwhile_fails_the_run_and_the_next_one_makes_up_for_it(
+    database_url, monkeypatch, failing
+):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=40)
+        await one_pass(puller, "symbols", "deals")
+        before = it.cursor("deals")
+        it.books.trade(30)
+        real, writes = Mirror.write, count(1)
+
+        async def broken(*given, **named):
+            if next(writes) == failing:
+                raise ValueError("not this one")
+            return await real(*given, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Mirror, "write", broken)
+            assert await puller.run("deals") is Result.FAILED
+        assert it.cursor("deals") == before
+        assert await until_done(puller, "deals", wait=True) is Result.DONE
+        assert it.differences("deals") == []
 
 
 # --- catching up ----------------------------------------------------------------------------------------------------

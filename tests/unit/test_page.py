@@ -1,3 +1,5 @@
+from array import array
+
 from counterfoil.domain.page import Page, Rejected
 
 GOOD = Page(
@@ -26,10 +28,15 @@ def test_records_that_came_once_are_taken_as_they_are():
 def test_what_is_remembered_of_a_page_holds_no_rows_and_no_text():
     kept = GOOD.remembered()
     assert kept == Page(
-        ("id", "comment"), 4, [1, 2, 2, 9], rejected=[Rejected("9", "", "")], digest=b"d", unchanged=True
+        ("id", "comment"), 4, array("q", [1, 2, 2, 9]), rejected=[Rejected("9", "", "")], digest=b"d", unchanged=True
     )
     assert kept.distinct() == ([], [])
     assert kept.remembered() is kept
+
+
+def test_the_lines_of_a_page_without_bad_records_are_known_again_by_their_hashes():
+    kept = Page(("id",), ids=[3, 1], lines=[b"3", b"1"], line_ids=[3, 1]).remembered()
+    assert (kept.ids, kept.marks) == (array("q", [3, 1]), array("q", [hash(b"3"), hash(b"1")]))
 
 
 def test_times_are_remembered_where_they_are_asked_for_again():

@@ -425,7 +425,7 @@ def test_a_page_without_repetition_is_written_as_it_came():
 
 def test_a_remembered_page_has_nothing_to_write():
     page = DEALS.read(b'[{"id":1,"created_at":"2025-01-01T00:00:00Z"}]', b"digest").remembered()
-    assert (page.distinct(), page.ids, page.digest, page.unchanged) == (([], []), [1], b"digest", True)
+    assert (page.distinct(), [*page.ids], page.digest, page.unchanged) == (([], []), [1], b"digest", True)
 
 
 def test_times_stand_beside_the_good_records():

@@ -1,6 +1,8 @@
 """One page of records on its way from a platform to the mirror."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import MutableSequence, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 
@@ -22,12 +24,13 @@ class Page:
     the bare word null is NULL), in the order of `columns`. `rows`: the number of records sent. `times`: the creation time
     of the good records as sent, aligned with `line_ids`. `symbol_ids`: the symbols of the good records, where their names are
     wanted beside them; else empty. `digest`: hash of the answer; equal digests, equal pages. `unchanged`: this is
-    what is remembered of such a page whose rows are in the mirror already.
+    what is remembered of such a page whose rows are in the mirror already; `marks` are then the hashes of its lines, aligned with
+    `ids`, unless some records were rejected.
     """
 
     columns: tuple[str, ...]
     rows: int = 0
-    ids: list[int] = field(default_factory=list)
+    ids: MutableSequence[int] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     line_ids: list[int] = field(default_factory=list)
     times: list[str | None] = field(default_factory=list)
@@ -35,6 +38,7 @@ class Page:
     rejected: list[Rejected] = field(default_factory=list)
     digest: bytes = b""
     unchanged: bool = False
+    marks: "array[int]" = field(default_factory=lambda: array("q"))
 
     def distinct(self) -> tuple[list[int], list[bytes]]:
         """Ids and lines with the last of any repeated id: platforms do send a record twice in one page."""
@@ -56,6 +60,19 @@ class Page:
             symbol_ids=self.symbol_ids[rows:],
         )
 
+    def less(self, rows: AbstractSet[int]) -> "Page":
+        """The page without the lines of these good records; they are still counted as listed."""
+        if not rows:
+            return self
+        kept = [at for at, row in enumerate(self.line_ids) if row not in rows]
+        return replace(
+            self,
+            lines=[self.lines[at] for at in kept],
+            line_ids=[self.line_ids[at] for at in kept],
+            times=[self.times[at] for at in kept] if self.times else [],
+            symbol_ids=[self.symbol_ids[at] for at in kept] if self.symbol_ids else [],
+        )
+
     def remembered(self, *, times: bool = False) -> "Page":
         """What to keep of a page once its rows are in the mirror; the creation times where they are asked for again."""
         if self.unchanged:
@@ -63,12 +80,14 @@ class Page:
         return Page(
             self.columns,
             self.rows,
-            self.ids,
+            # A fifth of the memory of a list.
+            array("q", self.ids),
             times=self.times if times else [],
             line_ids=self.line_ids if times else [],
             rejected=[Rejected(record.record_id, "", "") for record in self.rejected],
             digest=self.digest,
             unchanged=True,
+            marks=array("q", () if self.rejected else map(hash, self.lines)),
         )
 
     @property

@@ -5,6 +5,7 @@ from the newest row until it has re-read the overlap. Where the platform cannot 
 below the overlap instead.
 """
 
+import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query
 from counterfoil.pull.finding import Finder
+from counterfoil.pull.known import Known
 from counterfoil.pull.reading import ListReader, Position
 from counterfoil.pull.run import Run
+from counterfoil.store import let_end, whole
 from counterfoil.store.appending import Appending
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
@@ -47,9 +50,7 @@ async def pull(run: Run, resource: str, table: str, *, priority: Priority, live:
         cursor = await history.forward(before, Priority.SWEEP)
         if not run.complete:
             return
-    newest = await history.backward(cursor, LONGEST_WAY_BACK if before.begun else None)
-    if newest is not None:
-        await history.save(cursor.settled(before, *newest, live), before)
+    await history.backward(cursor, before, live, LONGEST_WAY_BACK if before.begun else None)
 
 
 @dataclass(slots=True)
@@ -96,6 +97,54 @@ class _Batch:
 
 
 @dataclass(slots=True)
+class _Aside:
+    """Pages of a reading backwards, written while the next ones are fetched. To be closed (contextlib.aclosing)."""
+
+    run: Run
+    table: str
+    known: Known
+    _pages: list[Page] = field(default_factory=list)
+    _writing: "asyncio.Task[None] | None" = None
+
+    def add(self, page: Page) -> None:
+        """Take a page; what is known to be unchanged is only counted."""
+        self._pages.append(self.known.less(page))
+
+    async def begin(self) -> None:
+        """Write what has come so far, in a while; at most so many pages wait for it."""
+        if self._writing is not None and (self._writing.done() or len(self._pages) >= TOGETHER):
+            await self._settle()
+        if self._writing is None:
+            pages, self._pages = self._pages, []
+            self._writing = asyncio.create_task(self._write(pages, None))
+
+    async def finish(self, states: dict[str, dict[str, object]] | None = None) -> None:
+        """Write the rest, and cursors with it."""
+        await self._settle()
+        pages, self._pages = self._pages, []
+        await self._write(pages, states)
+
+    async def _write(self, pages: list[Page], states: dict[str, dict[str, object]] | None) -> None:
+        fresh = [page for page in pages if not page.unchanged]
+        for page in pages:
+            if page.unchanged:
+                await self.run.keep(self.table, page)
+        if fresh or states:
+            await self.run.keep(self.table, joined(fresh) if fresh else Page(columns=()), states=states)
+
+    async def _settle(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await asyncio.wait([writing])
+            writing.result()
+
+    async def aclose(self) -> None:
+        """Nothing is under way any more."""
+        if self._writing is not None:
+            await whole(let_end({self._writing}))
+
+
+@dataclass(slots=True)
 class _History:
     run: Run
     resource: str
@@ -133,47 +182,44 @@ class _History:
             self.run.complete = False
         return cursor.arrived()
 
-    async def backward(self, cursor: HistoryCursor, most_pages: int | None) -> tuple[int, str | None] | None:
-        """From the newest row down through the overlap; returns its id and time, None when the way is too long."""
+    async def backward(
+        self, cursor: HistoryCursor, before: HistoryCursor, live: int | None, most_pages: int | None
+    ) -> None:
+        """From the newest row down through the overlap, and the cursor behind it; not complete when the way is too long.
+
+        Args:
+            cursor: where the reading forward stands.
+            before: the same at the start of the run.
+            live: see `pull`.
+            most_pages: beyond which the way is too long.
+        """
         reader = self._reader("end", self.priority, Order.DESCENDING)
         kept: dict[bytes, Page] = {}
-        unwritten: list[Page] = []
         newest: tuple[int, str | None] | None = None
-        way_too_long = False
-        async with aclosing(reader.pages()) as pages:
+        aside = _Aside(self.run, self.table, self.run.known(self.table, self._name("end")))
+        async with aclosing(aside), aclosing(reader.pages()) as pages:
             async for page in pages:
                 if order_of(page.ids) not in (Order.DESCENDING, None):
-                    return await self._forward_instead(cursor)
-                unwritten.append(page)
+                    await self._forward_instead(cursor, before, live)
+                    return
+                aside.add(page)
                 kept[page.digest] = page.remembered(times=True)
                 newest = newest or (page.ids[0], page.time_of(page.ids[0]))
                 lowest = page.ids[-1]
                 if cursor.far_enough(lowest, next(filter(None, reversed(page.times)), None)):
                     break
-                if way_too_long := len(kept) == most_pages and lowest > cursor.watermark:
-                    break
-                if len(unwritten) >= TOGETHER:
-                    await self._keep(unwritten)
+                if len(kept) == most_pages and lowest > cursor.watermark:
+                    await aside.finish()
+                    await self._send_back(cursor)
+                    return
+                await aside.begin()
             else:
                 await self._refuse_gap(cursor, reader, newest)
-        await self._keep(unwritten)
-        if way_too_long:
-            await self._send_back(cursor)
-            return None
+            settled = cursor.settled(before, *(newest or (cursor.seen, cursor.seen_at)), live)
+            await aside.finish(None if settled == before else {self.resource: settled.dump()})
         self.run.remember(self._name("end"), reader, kept)
-        return newest or (cursor.seen, cursor.seen_at)
 
-    async def _keep(self, pages: list[Page]) -> None:
-        """Write pages in one transaction, and forget them; what is known to be unchanged is only counted."""
-        fresh = [page for page in pages if not page.unchanged]
-        for page in pages:
-            if page.unchanged:
-                await self.run.keep(self.table, page)
-        if fresh:
-            await self.run.keep(self.table, joined(fresh))
-        pages.clear()
-
-    async def _forward_instead(self, cursor: HistoryCursor) -> tuple[int, str | None] | None:
+    async def _forward_instead(self, cursor: HistoryCursor, before: HistoryCursor, live: int | None) -> None:
         """Where the platform lists ids ascending whatever we ask: from below the overlap to the end.
 
         It is an overlap of ids only; what comes later than that is the sweep's.
@@ -183,8 +229,9 @@ class _History:
                 events.PLATFORM_UNEXPECTED, reason="dir=DESC is ignored: histories are read forward, at more requests"
             )
             self.run.memory.said.add("ascending")
-        cursor = await self.forward(cursor, self.priority)
-        return (cursor.seen, cursor.seen_at) if self.run.complete else None
+        arrived = await self.forward(cursor, self.priority)
+        if self.run.complete:
+            await self.save(cursor.settled(before, arrived.seen, arrived.seen_at, live), before)
 
     async def _send_back(self, cursor: HistoryCursor) -> None:
         """So much is new that it is read like the first time: forward, resumable at every page."""

@@ -95,7 +95,7 @@ class ListReader:
 
     async def _refuse_unless_whole(self, page: Page) -> None:
         """More rows came than were asked for: good where the platform gives this list whole, however it is asked."""
-        if page.ids[:1] != self._first or len(set((await self.fetch(1, 1)).ids)) < 2:
+        if [*page.ids[:1]] != self._first or len(set((await self.fetch(1, 1)).ids)) < 2:
             raise TransientError("the platform gives pages of another length than was asked for")
         self.ended = self.proven = True
 
@@ -103,7 +103,7 @@ class ListReader:
         """Whether the row behind the last page does not exist; when it does, that page was not the last one."""
         self._drop_flights()
         behind = await (self.fetch(2, self.end or 1) if self._at_start else self.fetch((self.end or 0) + 1, 1))
-        if behind.rows == 0 or behind.ids[:1] == self._first:
+        if behind.rows == 0 or [*behind.ids[:1]] == self._first:
             self.proven = not self._nameless
             return True
         if self._not_the_end == self.end:
@@ -152,7 +152,7 @@ class ListReader:
         self._at_start = wanted.start == 0
         if self._at_start:
             self._learn_order(page)
-            self._first = page.ids[:1]
+            self._first = [*page.ids[:1]]
         self._note_progress(page)
         # Records without an id are read again with the next page: one of them may be the seam.
         self.position.rows = max(self.position.rows, wanted.start + min(_rows(page), wanted.limit))

@@ -12,6 +12,7 @@ from counterfoil.domain.paging import Order
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query, Reader
+from counterfoil.pull.known import Known
 from counterfoil.pull.pacing import STREAMED
 from counterfoil.pull.reading import SMALLEST_CAP, ListReader
 from counterfoil.store.appending import Appending
@@ -19,6 +20,8 @@ from counterfoil.store.bulk import Written
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.newer import Asked
 
+# Tables whose rows come from a list of live ones and from a history.
+MIXED = ("orders", "positions")
 # Told after each page: rows seen so far, and how many are expected (None: unknown).
 Progress = Callable[[int, int | None], None]
 # Asks a platform for the page that a query describes.
@@ -152,6 +155,10 @@ class Run:
             capacity=listed.capacity,
             end=listed.end,
         )
+
+    def known(self, table: str, name: str) -> Known:
+        """The rows of the list `name` as they were; of none where another list fills the same table too."""
+        return Known(() if table in MIXED else [*self.memory.listed(name).pages.values()])
 
     def remember(self, name: str, reader: ListReader, pages: dict[bytes, Page] | None = None) -> None:
         """Keep what a reader learnt of the list `name`, and its pages, for the next run.

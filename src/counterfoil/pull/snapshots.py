@@ -36,7 +36,7 @@ async def pull(run: Run) -> None:
 
 async def read(run: Run, priority: Priority) -> tuple[set[int], bool]:
     """The whole list into the mirror; its ids, and whether every record told its own."""
-    remembered = run.memory.listed("").pages
+    remembered, known = run.memory.listed("").pages, run.known(run.resource, "")
     ids: set[int] = set()
     kept: dict[bytes, Page] = {}
     certain = True
@@ -45,7 +45,7 @@ async def read(run: Run, priority: Priority) -> tuple[set[int], bool]:
             run.requests += 1
             ids.update(page.ids)
             certain = certain and page.nameless == 0
-            await run.keep(run.resource, page)
+            await run.keep(run.resource, known.less(page))
             kept[page.digest] = page.remembered()
     run.memory.lists[""] = Listed(kept)
     return ids, certain

@@ -39,10 +39,11 @@ class WholeList:
 
     async def read(self, *, prove: bool = False) -> None:
         """Read it into the mirror; called again with `prove`, go on to the proof of its end."""
+        known = self.run.known(self.run.resource, self.name)
         async with aclosing(self.reader.pages(prove=prove)) as pages:
             async for page in pages:
                 self.listed.extend(page.ids)
-                await self.run.keep(self.run.resource, page)
+                await self.run.keep(self.run.resource, known.less(page))
                 self._pages[page.digest] = page.remembered()
         self.run.remember(self.name, self.reader, self._pages)
 

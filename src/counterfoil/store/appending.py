@@ -21,13 +21,11 @@ from counterfoil.domain.page import Page
 from counterfoil.store import beyond, copying, cursors, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
-from counterfoil.store.engine import transaction, whole
+from counterfoil.store.engine import let_end, transaction, whole
 from counterfoil.store.mirror import Mirror
 
 # Transactions under way at once. One is copied while another is put together or is written to disk.
 AT_ONCE = 2
-# Seconds that a batch is given to land when nothing is to come after it.
-PATIENCE = 5.0
 
 
 class _RefusedError(Exception):
@@ -165,15 +163,6 @@ class Appending:
         self.landed(flight.page, written)
 
     async def _ground(self) -> None:
-        """Let all that is under way come to its end, for so long; behind one that fails nothing commits."""
-        tasks = {flight.task for flight in self._flights}
-        self._flights.clear()
-        late = (await asyncio.wait(tasks, timeout=PATIENCE))[1] if tasks else set()
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
-        for task in tasks:
-            if not task.cancelled():
-                # Nobody else asks for it any more.
-                task.exception()
+        """Nothing is under way any more; behind one that failed nothing commits."""
+        flights, self._flights = self._flights, deque()
+        await let_end({flight.task for flight in flights})

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 POOL_SIZE = 10
 # A statement that waits longer than this for a row is stuck behind something that a person must see.
 LOCK_TIMEOUT = "30s"
+# Seconds that work which nobody waits for any more is given to end by itself.
+PATIENCE = 5.0
 # Seconds after which a peer that says nothing is taken for dead: its machine vanished, and no packet will ever tell.
 SILENCE = 20
 
@@ -143,6 +145,18 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
             # Nobody else asks for it any more.
             task.exception()
         raise
+
+
+async def let_end(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Wait a while for work with the database to come to its end, then cut it off; nobody asks what became of it."""
+    late = (await asyncio.wait(tasks, timeout=PATIENCE))[1] if tasks else set()
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 @asynccontextmanager
