@@ -1,6 +1,6 @@
 """Versions drawn for many rows at once, so that several transactions may copy rows at the same time and still appear in order.
 
-And a turn of the request budget that gives places back in the same breath.
+And a turn of the request budget that gives places back in the same breath, and an index on deals that is cheaper to keep.
 """
 
 import sqlalchemy as sa
@@ -83,6 +83,18 @@ COMMENTS = {
 }
 
 
+LEDGER = ("profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd", "deleted_at")
+
+
+def _index_ledger(*keys: str) -> None:
+    # Both exist for a moment: no query is without one.
+    op.execute("ALTER INDEX mirror.deals_ledger_idx RENAME TO deals_former_ledger_idx")
+    op.create_index(
+        "deals_ledger_idx", "deals", keys, schema="mirror", postgresql_include=("side", "direction", *LEDGER)
+    )
+    op.execute("DROP INDEX mirror.deals_former_ledger_idx")
+
+
 def upgrade() -> None:
     for function in FUNCTIONS:
         op.execute(function)
@@ -94,9 +106,12 @@ def upgrade() -> None:
     for table in MIRROR:
         for column in ("first_seen_at", "changed_at"):
             op.alter_column(table, column, server_default=sa.text("now()"), schema="mirror")
+    # A number that decides is compared sooner than a name that is nearly always the same. Seconds per million deals.
+    _index_ledger("account_id", "platform", "created_at")
 
 
 def downgrade() -> None:
+    _index_ledger("platform", "account_id", "created_at")
     for table in MIRROR:
         for column in ("first_seen_at", "changed_at"):
             op.alter_column(table, column, server_default=None, schema="mirror")

@@ -16,18 +16,15 @@ _EXACT = Context(prec=1_000, Emin=MIN_EMIN, Emax=MAX_EMAX)
 _ONE = Decimal(1)
 
 
-def product(first: bytes | Raw, second: bytes | Raw) -> Raw:
-    """Two numbers multiplied, null when one of them is; the places behind the point are those of both together.
+@lru_cache(maxsize=10_000)
+def product(factors: bytes) -> Raw:
+    """Two numbers with a `*` between them multiplied, null when one of them is.
+
+    The places behind the point are those of both together. Volumes are few: most of them were multiplied before.
 
     Raises:
         ValueError: they are out of all proportion.
     """
-    return _multiplied(b"*".join((first, second)))
-
-
-@lru_cache(maxsize=10_000)
-def _multiplied(factors: bytes) -> Raw:
-    """Volumes are few: most of them were multiplied before."""
     first, second = factors.split(b"*")
     if b"null" in (first, second):
         return Raw(b"null")

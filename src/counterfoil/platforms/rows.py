@@ -113,12 +113,14 @@ class RowFormat:
         for attribute, _ in shape.attributes[Kind.DATE]:
             _replace(rows, attribute, -1, _day)
         for attribute, wire in shape.attributes[Kind.JSON]:
-            for row in rows:
-                if (token := getattr(row, attribute)) != NULL:
-                    setattr(row, attribute, Raw(_quote(_scrubbed(bytes(token), wire))))
+            tokens = list(map(attrgetter(attribute), rows))
+            if tokens.count(NULL) < len(tokens):
+                for row, token in zip(rows, tokens, strict=True):
+                    if token != NULL:
+                        setattr(row, attribute, Raw(_quote(_scrubbed(bytes(token), wire))))
         if shape.factors:
             for row, factors in zip(rows, map(attrgetter(*shape.factors), rows), strict=True):
-                row.computed = product(*factors)
+                row.computed = product(b"*".join(factors))
 
     def _lines(self, rows: list[Any]) -> list[bytes]:
         """Lines for COPY.

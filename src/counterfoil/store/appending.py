@@ -25,7 +25,7 @@ from counterfoil.store.engine import let_end, transaction, whole
 from counterfoil.store.mirror import Mirror
 
 # Transactions under way at once. One is copied while another is put together or is written to disk.
-AT_ONCE = 2
+AT_ONCE = 3
 
 
 class _RefusedError(Exception):

@@ -85,7 +85,7 @@ MIRROR: dict[str, sa.Table] = {name: _mirror_table(table) for name, table in TAB
 # What deals did to the balance of an account is summed from this index alone, without reading a row.
 sa.Index(
     "deals_ledger_idx",
-    *(MIRROR["deals"].c[_name] for _name in ("platform", "account_id", "created_at")),
+    *(MIRROR["deals"].c[_name] for _name in ("account_id", "platform", "created_at")),
     postgresql_include=(
         *("side", "direction", "profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd"),
         "deleted_at",
