@@ -21,6 +21,9 @@ WORDS = {
     "poll": "poll of unchanged accounts",
 }
 
+# Seconds that the platform waits before each answer, in the load that shows what that costs.
+LATENCY = 0.05
+
 SETTINGS = """
 database: {{url: "{database}"}}
 platforms:
@@ -67,10 +70,13 @@ class Contender:
     only_load: bool = False
     note: str = ""
 
-    def command(self, python: Path, resource: str, place: "Place") -> list[str]:
-        """What is started for one step."""
+    def command(self, python: Path, resource: str, place: "Place", *, first: bool = False) -> list[str]:
+        """What is started for one step; `first`: into a database with nothing in it."""
         if self.script is None:
-            return [str(python), "-m", "counterfoil", "sync", "-c", str(place.settings), "--resource", resource]
+            # The name of its symbol stands beside each deal: symbols come first, as they do in a pass over everything.
+            wanted = ("symbols", resource) if first else (resource,)
+            named = [word for one in wanted for word in ("--resource", one)]
+            return [str(python), "-m", "counterfoil", "sync", "-c", str(place.settings), *named]
         asked = ["--platform", place.platform, "--database", place.database, "--state", str(place.folder)]
         return [
             str(python),
@@ -110,7 +116,7 @@ LINEUP = (
         environment="project",
         packages=("counterfoil", "psycopg", "httpx", "msgspec"),
         deals="(SELECT * FROM mirror.deals WHERE deleted_at IS NULL)",
-        note="`counterfoil sync --resource deals`, page_size 1000, 16 requests at once, schema made beforehand",
+        note="`counterfoil sync --resource symbols --resource deals`, page_size 1000, 16 requests at once, schema made beforehand",
     ),
     Contender(
         name="dlt-default",

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from lineup import LINEUP, WORDS
+from lineup import LATENCY, LINEUP, WORDS
 
 Results = dict[str, Any]
 OURS = "counterfoil"
@@ -152,6 +152,21 @@ def running(results: Results) -> str:
     return f"\n## Counterfoil in a running daemon\n\n{text}{table(['', *fields.values()], rows)}"
 
 
+def latency(results: Results) -> str:
+    """What it costs Counterfoil that a platform takes its time."""
+    pairs = [
+        (one[OURS]["latency"]["wall"], one[OURS]["load"]["wall"])
+        for one in results["rounds"]
+        if "latency" in one.get(OURS, {})
+    ]
+    if not pairs:
+        return ""
+    shown = spread([slow / quick for slow, quick in pairs], lambda value: f"{value:.2f} {TIMES}")
+    return (
+        f"\n## From afar\n\nThe initial load with {LATENCY * 1000:.0f} ms before each answer, against none: {shown}.\n"
+    )
+
+
 def conditions(results: Results) -> str:
     about = results["about"]
     probe = ", ".join(f"{name} {token}" for name, token in about["probe"].items())
@@ -185,4 +200,4 @@ def markdown(results: Results) -> str:
         if not any(values(results, name, step, "wall") for name in order(results)):
             continue
         parts += [f"## {words[0].upper()}{words[1:]}\n", details(results, step)]
-    return "\n".join(parts) + running(results)
+    return "\n".join(parts) + running(results) + latency(results)

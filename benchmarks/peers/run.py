@@ -31,7 +31,7 @@ import psutil
 import psycopg
 import report
 from environments import Environment
-from lineup import LINEUP, STEPS, Contender, Place
+from lineup import LATENCY, LINEUP, STEPS, Contender, Place
 from measuring import Bench, Cost, FailedError, Platform, Postgres
 
 LONGEST_WAIT = 600.0
@@ -78,7 +78,7 @@ def stepped(bench: Bench, contender: Contender, environment: Environment, place:
         for name, resource, state in STEPS[:1] if contender.only_load else STEPS:
             bench.platform.ask(state)
             bench.postgres.settle(database)
-            command = contender.command(environment.python, resource, place)
+            command = contender.command(environment.python, resource, place, first=name == "load")
             log = place.folder / f"{name}.log"
             cost = bench.cost(command, variables, log, tells=contender.only_load)
             done[name] = cost.plain()
@@ -89,6 +89,7 @@ def stepped(bench: Bench, contender: Contender, environment: Environment, place:
                 bench.postgres.fresh(f"{database}_daemon", database)
         if contender.script is None:
             done["daemon"] = in_the_daemon(bench, place, f"{database}_daemon")
+            done["latency"] = from_afar(bench, contender, environment, place)
     except (FailedError, psycopg.Error, OSError) as error:
         done["failed"] = str(error).strip().split("\n")[0]
         done["said"] = {log.stem: log.read_text(errors="replace")[-4_000:] for log in place.folder.glob("*.log")}
@@ -112,7 +113,14 @@ def wait_for_calm(share: float | None) -> None:
 
 def begin(place: Place, variables: dict[str, str]) -> None:
     """Counterfoil's schema, as an operator makes it before the first start."""
-    command = [sys.executable, "-m", "counterfoil", "migrate", "-c", str(place.configure(deals="30s", accounts="60s"))]
+    command = [
+        sys.executable,
+        "-m",
+        "counterfoil",
+        "migrate",
+        "-c",
+        str(place.configure(symbols="1h", deals="30s", accounts="60s")),
+    ]
     made = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if made.returncode:
         raise FailedError(f"migrate: {(made.stderr or made.stdout).strip()[-300:]}")
@@ -128,6 +136,24 @@ def in_the_daemon(bench: Bench, place: Place, database: str) -> dict[str, Any]:
     for name, step in figures.items():
         say(f"  {'in a daemon':<12} {name:<9} " + ", ".join(f"{what} {value}" for what, value in step.items()))
     return figures
+
+
+def from_afar(bench: Bench, contender: Contender, environment: Environment, place: Place) -> dict[str, float]:
+    """The initial load once more, from a platform that takes its time."""
+    database = f"{place.database.rpartition('/')[2]}_afar"
+    there = Place(place.platform, bench.postgres.fresh(database), place.folder)
+    bench.platform.ask("before")
+    begin(there, environments.variables())
+    bench.platform.ask(f"latency {LATENCY}")
+    try:
+        bench.postgres.settle(database)
+        command = contender.command(environment.python, "deals", there, first=True)
+        cost = bench.cost(command, environments.variables(), place.folder / "latency.log")
+    finally:
+        bench.platform.ask("latency 0")
+        bench.postgres.drop(database)
+    say(f"  {contender.name:<12} {'latency':<9} {brief(cost)}")
+    return cost.plain()
 
 
 def rounds(

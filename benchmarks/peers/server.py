@@ -7,7 +7,8 @@ exchanged for an earlier one, so that every contender reads the same bytes: `bef
 1,000 of the former are changed. The changed ones were made within nine minutes, an hour before the new ones.
 
 One deal carries more digits than a binary float holds, to see who keeps them. Prints a line of JSON when it listens, then answers each
-line on its standard input with one: `before`, `after`, or `requests`, which says how many came since it was asked last.
+line on its standard input with one: `before`, `after`, `latency 0.05` for so many seconds before each answer, or `requests`, which
+says how many came since it was asked last.
 """
 
 import argparse
@@ -116,7 +117,11 @@ async def serve(plan: argparse.Namespace) -> None:
         say({"url": sandbox.url, "username": sandbox.options.username, "password": sandbox.options.password, **facts})
         while line := await asyncio.to_thread(sys.stdin.readline):
             said = line.strip()
-            if said in states:
+            if said.startswith("latency "):
+                seconds = float(said.partition(" ")[2])
+                sandbox.faults.set([{"kind": "delay", "seconds": seconds}] if seconds else [])
+                say({"latency": seconds})
+            elif said in states:
                 books.deals = states[said]
                 say({"state": said})
             else:

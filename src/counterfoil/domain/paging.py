@@ -56,6 +56,9 @@ def window(row: int, size: int) -> Window:
 
 def order_of(ids: Sequence[int]) -> Order | None:
     """How these ids run, repeated ones left out; None when there are too few to tell."""
+    # Nearly every page is sorted, which is quickly seen.
+    if len(ids) > 1 and ids[0] < ids[-1] and sorted(ids) == list(ids):
+        return Order.ASCENDING
     distinct = list(dict.fromkeys(ids))
     if len(distinct) < 2:
         return None
