@@ -170,8 +170,10 @@ class _History:
         async with aclosing(batch.appending), aclosing(reader.pages()) as pages:
             async for page in pages:
                 await batch.add(page, reader.position)
-                if newest is not None and reader.order is Order.ASCENDING and max(page.ids) >= newest:
-                    break
+                if newest is not None and reader.order is Order.ASCENDING:
+                    if max(page.ids) >= newest:
+                        break
+                    reader.expect_up_to(newest)
                 if self.run.out_of_time and not reader.ended and batch.cursor.last != begun_at:
                     self.run.complete = False
                     break

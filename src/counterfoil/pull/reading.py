@@ -93,6 +93,11 @@ class ListReader:
         finally:
             self._drop_flights()
 
+    def expect_up_to(self, newest: int) -> None:
+        """Of a list sorted by id, ascending: this is its highest one, so no more rows can follow than ids lie between."""
+        if self.position.last is not None:
+            self.expected = self.position.rows + max(0, newest - self.position.last)
+
     async def _refuse_unless_whole(self, page: Page) -> None:
         """More rows came than were asked for: good where the platform gives this list whole, however it is asked."""
         if [*page.ids[:1]] != self._first or len(set((await self.fetch(1, 1)).ids)) < 2:

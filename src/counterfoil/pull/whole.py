@@ -13,6 +13,9 @@ from counterfoil.platforms.base import Query
 from counterfoil.pull.reading import ROUND, ListReader
 from counterfoil.pull.run import Ask, Run
 
+# With more requests than that under way at once, it pays to ask how far a list goes.
+WIDE = 3
+
 
 @dataclass(slots=True)
 class WholeList:
@@ -43,9 +46,17 @@ class WholeList:
         async with aclosing(self.reader.pages(prove=prove)) as pages:
             async for page in pages:
                 self.listed.extend(page.ids)
+                if self.reader.expected is None and not self._pages:
+                    await self._expect(page)
                 await self.run.keep(self.run.resource, known.less(page))
                 self._pages[page.digest] = page.remembered()
         self.run.remember(self.name, self.reader, self._pages)
+
+    async def _expect(self, page: Page) -> None:
+        """How far a list that nobody has read yet will go: one request more, and none that asks beyond its end."""
+        is_wide = self.run.pace.ahead > WIDE and page.rows >= self.reader.size
+        if is_wide and self.reader.order is Order.ASCENDING and (newest := await self._newest()):
+            self.reader.expect_up_to(max(newest))
 
     async def refuse_cap(self) -> None:
         """Ask for the newest row when the list may have been cut off at a number of rows.
