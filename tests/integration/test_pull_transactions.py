@@ -45,6 +45,138 @@ async def test_only_accounts_whose_money_moved_are_asked(database_url):
         assert it.differences("transactions") == []
 
 
+# --- balances that moved by trading -----------------------------------------------------------------------------------
+
+READ = ("symbols", "accounts", "deals", "transactions")
+
+
+async def trading(it: Bench):
+    """A replica that has read deals, too, and an account with something open."""
+    puller = it.puller()
+    assert await one_pass(puller, *READ) == {}
+    it.forget_requests()
+    position = next(position for position in it.books.positions if position.account.balance > 0)
+    return puller, position, position.account
+
+
+async def test_an_account_that_only_traded_is_not_asked(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        before = account.balance
+        it.books.close_position(position)
+        assert account.balance != before
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == []
+        assert it.differences("accounts", "deals", "transactions") == []
+        it.books.move_money(account, 12_345, 2, "card")
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+@pytest.mark.parametrize("amount", [12_345, -1])
+async def test_an_account_that_traded_and_moved_money_is_asked(database_url, amount):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position)
+        it.books.move_money(account, amount, 2, "card")
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+async def test_an_account_is_asked_when_the_deals_that_moved_its_balance_are_not_known_yet(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position)
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == [account.id]
+
+
+async def test_the_newest_deals_need_not_be_in_the_balance_yet(database_url):
+    async with bench(database_url) as it:
+        puller, position, _ = await trading(it)
+        it.books.close_position(position, volume=position.volume // 2)
+        await one_pass(puller, "accounts")
+        it.books.close_position(position)
+        await one_pass(puller, "deals", "transactions")
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == []
+        assert it.differences("accounts", "deals", "transactions") == []
+
+
+async def test_older_deals_must_be_in_the_balance(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position, volume=position.volume // 2)
+        await one_pass(puller, "accounts")
+        it.books.close_position(position)
+        await one_pass(puller, "deals")
+        it.rows(
+            "UPDATE mirror.deals SET created_at = created_at - interval '1 hour' WHERE account_id = %s RETURNING 1",
+            account.id,
+        )
+        await one_pass(puller, "transactions")
+        assert accounts_asked(it) == [account.id]
+
+
+async def test_money_that_just_makes_up_for_the_newest_deal_does_not_hide_behind_it(database_url):
+    """As if the deal were not in the balance yet."""
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position, volume=position.volume // 2)
+        held = account.balance
+        it.books.close_position(position)
+        it.books.move_money(account, held - account.balance, 2, "the same amount")
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+async def test_an_account_whose_deals_do_not_add_up_is_asked_whenever_its_balance_moves(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        account.balance += 1
+        it.books.close_position(position)
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+
+
+@pytest.mark.parametrize("side", ["0", "NULL"])
+async def test_accounts_are_asked_where_transactions_tell_of_more_than_balance_operations(database_url, side):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position)
+        await one_pass(puller, "accounts", "deals")
+        it.rows(
+            f"UPDATE mirror.transactions SET side = {side} WHERE id = "
+            "(SELECT max(id) FROM mirror.transactions WHERE account_id <> %s) RETURNING 1",
+            account.id,
+        )
+        await one_pass(puller, "transactions")
+        assert accounts_asked(it) == [account.id]
+
+
+async def test_credit_is_asked_for_whatever_was_traded(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position)
+        it.books.move_money(account, 500, 3, "bonus")
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+async def test_credit_that_moved_without_a_deal_is_asked_for_too(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        it.books.close_position(position)
+        account.credit += 500
+        it.books.accounts.changed(account)
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+
+
 async def test_our_own_reference_in_the_comment_is_recognised_when_it_comes_back(database_url):
     async with bench(database_url) as it:
         account = it.books.accounts.rows[it.books.accounts.ids[0]]

@@ -78,8 +78,8 @@ OMTRADER: Plan = {
     "orders": live.pull,
     "commissions": listing.pull,
     "group_symbols": listing.pull,
-    "transactions": transactions.pull,
     "deals": _deals,
+    "transactions": transactions.pull,
     "sweep": sweep.pull,
 }
 CTRADER: Plan = {

@@ -1,7 +1,8 @@
 """Transactions: the platform tells them account by account, so only those are asked whose money moved.
 
 Asked are accounts never asked before, and accounts whose mirrored balance or credit is not what it was when they were last
-asked. That misses movements that cancel each other out between two polls; a slow round over all accounts finds them.
+asked, unless trading explains it. That misses movements that cancel each other out between two polls; a slow round over all
+accounts finds them.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Query
 from counterfoil.pull import vanished
 from counterfoil.pull.run import Ask, Listed, Run
+from counterfoil.store import trading
 from counterfoil.store.mirror import Account
 
 TABLE = "transactions"
@@ -52,7 +54,10 @@ async def pull(run: Run) -> None:
         TransientError, PermanentError: at the end, when the history of some account could not be read.
     """
     unreadable: list[Exception] = []
-    await _ask_all(run, await run.mirror.accounts_to_ask(everyone=run.full), Priority.NORMAL, unreadable)
+    accounts = await run.mirror.accounts_to_ask(everyone=run.full)
+    if not run.full and any(account.asked_before for account in accounts) and await trading.settle(run.mirror):
+        accounts = await run.mirror.accounts_to_ask()
+    await _ask_all(run, accounts, Priority.NORMAL, unreadable)
     if run.round_share and run.complete:
         await _ask_all(run, await due(run), Priority.SWEEP, unreadable)
     if run.full or run.round_share:
