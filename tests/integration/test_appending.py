@@ -112,16 +112,17 @@ async def in_order(database: AsyncEngine) -> bool:
 
 
 async def test_batches_are_copied_at_the_same_time_and_no_more_of_them_than_that(reading, gate):
-    await reading.add(1)
-    await reading.add(2)
-    third = asyncio.create_task(reading.add(3))
+    numbers = range(1, appending.AT_ONCE + 1)
+    for number in numbers:
+        await reading.add(number)
+    one_more = asyncio.create_task(reading.add(appending.AT_ONCE + 1))
     async with asyncio.timeout(20):
-        await asyncio.gather(gate.copied[0].wait(), gate.copied[1].wait())
-    assert (third.done(), len(gate.connections)) == (False, appending.AT_ONCE)
+        await asyncio.gather(*(gate.copied[number - 1].wait() for number in numbers))
+    assert (one_more.done(), len(gate.connections)) == (False, appending.AT_ONCE)
     gate.open()
-    await third
+    await one_more
     await reading.appending.drain()
-    assert [first for first, _ in reading.landed] == [1_000, 2_000, 3_000]
+    assert [first for first, _ in reading.landed] == [1_000 * number for number in (*numbers, appending.AT_ONCE + 1)]
 
 
 async def test_a_batch_commits_only_when_the_one_before_it_has(database, reading, gate):
@@ -192,15 +193,25 @@ async def test_rows_that_came_before_are_compared_as_ever(database, reading, aga
     assert reading.landed[1][1].changed == (ROWS if "currency" in again else 0)
 
 
-async def test_rows_below_what_somebody_else_brought_are_compared_as_ever(database, reading):
-    await write(database, "accounts", {"id": 1_050, "currency": "OLD"}, {"id": 2_500, "currency": "OLD"})
-    for number in (1, 2, 3):
+async def test_rows_below_what_somebody_else_brought_are_compared_as_ever(database, reading, monkeypatch):
+    last, tries, draw = appending.AT_ONCE + 2, [], copying.draw_versions
+    reach = 1_000 * last - 500
+
+    async def drawn(connection, rows):
+        tries.append(rows)
+        return await draw(connection, rows)
+
+    monkeypatch.setattr(copying, "draw_versions", drawn)
+    await write(database, "accounts", {"id": 1_050, "currency": "OLD"}, {"id": reach, "currency": "OLD"})
+    for number in range(1, last + 1):
         await reading.add(number)
     await reading.appending.drain()
-    assert (await count(database), await reading.cursor()) == (3 * ROWS + 1, 3)
-    assert await query(database, "SELECT id FROM mirror.accounts WHERE currency = 'OLD'") == [(2_500,)]
+    assert (await count(database), await reading.cursor()) == (last * ROWS + 1, last)
+    assert await query(database, "SELECT id FROM mirror.accounts WHERE currency = 'OLD'") == [(reach,)]
     # Once it is known how far the mirror reaches nobody tries again below it.
-    assert (reading.plain, [written.changed for _, written in reading.landed]) == ([1_000, 2_000], [1, 0, 0])
+    assert len(tries) <= appending.AT_ONCE + 1
+    assert reading.plain == [1_000 * number for number in range(1, last)]
+    assert [written.changed for _, written in reading.landed] == [1, *[0] * (last - 1)]
 
 
 def with_a_rejected_record(batch: Page) -> Page:

@@ -88,12 +88,12 @@ class Appending:
         Raises:
             LeaseLostError, Unreachable: this or an earlier page could not be written, nor what came after it.
         """
+        while len(self._flights) >= AT_ONCE:
+            await self._land()
         if not self._lies_beyond(page):
             await self.drain()
             await self.plainly(page, states)
             return
-        while len(self._flights) >= AT_ONCE:
-            await self._land()
         flight = _Flight(page, states, self._flights[-1] if self._flights else None)
         flight.task = asyncio.create_task(self._fly(flight))
         self._flights.append(flight)
