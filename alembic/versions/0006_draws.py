@@ -26,14 +26,14 @@ MIRROR = (
     *("subaccounts", "symbols", "transactions"),
 )
 
-# 1986359923 is the lock on the sequence. A draw is a lock of its own, with the last number of it, that lasts as long as the
-# transaction: whoever drew the next number waits for it before it commits.
+# 1986359923 is the lock under which versions are drawn. Whoever draws row by row holds it alone to the end of the transaction, as
+# ever since 0001, so that a daemon of the version before may go on beside these. Whoever draws many holds it together with others
+# of the kind, one at a time under 1986359924; a lock named by the draw's last number is what those who draw later wait for.
 FUNCTIONS = (
     """
     CREATE FUNCTION counterfoil.lock_versions() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
         PERFORM pg_advisory_xact_lock(1986359923);
-        PERFORM pg_advisory_xact_lock_shared(1986359923, (v.last_value % 2147483648)::integer) FROM mirror.version v;
     END $$
     """,
     """
@@ -42,23 +42,30 @@ FUNCTIONS = (
     DECLARE
         drawn bigint;
     BEGIN
-        -- Of the session, so that it can be given back before the transaction ends; in a block, so that it always is.
-        PERFORM pg_advisory_lock(1986359923);
-        drawn := nextval('mirror.version');
-        PERFORM pg_advisory_xact_lock(1986359923, ((drawn + rows - 1) % 2147483648)::integer);
-        PERFORM setval('mirror.version', drawn + rows - 1);
-        PERFORM pg_advisory_unlock(1986359923);
-        RETURN drawn;
-    EXCEPTION WHEN query_canceled OR OTHERS THEN
-        PERFORM pg_advisory_unlock(1986359923);
-        RAISE;
+        PERFORM pg_advisory_xact_lock_shared(1986359923);
+        BEGIN
+            -- Of the session, so that it can be given back before the transaction ends; in a block, so that it always is.
+            PERFORM pg_advisory_lock(1986359924);
+            drawn := nextval('mirror.version');
+            PERFORM pg_advisory_xact_lock(1986359923, ((drawn + rows - 1) % 2147483648)::integer);
+            PERFORM setval('mirror.version', drawn + rows - 1);
+            PERFORM pg_advisory_unlock(1986359924);
+            RETURN drawn;
+        EXCEPTION WHEN query_canceled OR OTHERS THEN
+            PERFORM pg_advisory_unlock(1986359924);
+            RAISE;
+        END;
     END $$
     """,
     """
     CREATE FUNCTION counterfoil.await_versions(drawn bigint) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
-        PERFORM pg_advisory_xact_lock_shared(1986359923, ((drawn - 1) % 2147483648)::integer);
+        -- Not only for the draw just before: its transaction may have failed, without waiting for those before it.
+        PERFORM pg_advisory_xact_lock_shared(1986359923, l.objid::integer)
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+        WHERE l.locktype = 'advisory' AND l.classid = 1986359923 AND l.objsubid = 2 AND l.mode = 'ExclusiveLock'
+          AND l.pid <> pg_backend_pid() AND (drawn - 1 - l.objid::bigint + 2147483648) % 2147483648 < 1073741824;
     END $$
     """,
 )
@@ -76,10 +83,10 @@ BEGIN
 END $$
 """
 COMMENTS = {
-    "lock_versions()": "Nobody else draws a version from here to the end of the transaction; waits for those who drew",
+    "lock_versions()": "Nobody else draws a version from here to the end of the transaction; waits for all who drew",
     "draw_versions(bigint)": "The first of so many versions that follow one another; others may draw meanwhile",
     "take_turn": "Give places back, and ask for a turn as take_token does",
-    "await_versions(bigint)": "Wait for the end of whoever drew the version before this one; to be called before the commit",
+    "await_versions(bigint)": "Wait for the end of whoever drew a version before this one; to be called before the commit",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.domain.errors import LeaseLostError
@@ -287,6 +288,66 @@ async def test_whoever_drew_later_commits_later_whichever_reading_it_is_of(datab
     ]
 
 
+async def test_whoever_drew_later_waits_for_all_before_even_where_one_between_failed(database, reading, gate):
+    other = Reading(Mirror(database, await leases.acquire(database, "other", "accounts")))
+    async with aclosing(other.appending):
+        await reading.add(1)
+        await gate.copied[0].wait()
+        async with database.connect() as failed:
+            await copying.draw_versions(failed, 10)
+        await other.add(1)
+        gate.open(1)
+        await until_blocked(database)
+        assert await count(database) == 0
+        gate.open(0)
+        await other.appending.drain()
+    assert await value(database, "SELECT count(*) FROM mirror.accounts") == 2 * ROWS
+
+
+@pytest.mark.parametrize("drawn", [2**31 - 5, 2**33 - 3], ids=["the numbers of locks begin anew", "again"])
+async def test_draws_are_in_order_where_the_numbers_of_locks_begin_anew(database, drawn):
+    await value(database, "SELECT setval('mirror.version', :drawn)", drawn=drawn)
+    async with transaction(database) as one, transaction(database) as two, transaction(database) as three:
+        firsts = [await copying.draw_versions(connection, 10) for connection in (one, two, three)]
+        later = asyncio.create_task(copying.await_versions(two, firsts[1]))
+        await until_blocked(database)
+        await copying.await_versions(one, firsts[0])
+        await one.commit()
+        await later
+    assert firsts == [drawn + 1, drawn + 11, drawn + 21]
+
+
+async def test_nobody_draws_while_another_is_at_it(database):
+    async with transaction(database) as one, transaction(database) as two, transaction(database) as holding:
+        last = await copying.draw_versions(holding, 5) + 9
+        await holding.execute(sa.text(f"SELECT pg_advisory_xact_lock({VERSION_LOCK}, {last})"))
+        first = asyncio.create_task(copying.draw_versions(one, 5))
+        await until_blocked(database)
+        second = asyncio.create_task(copying.draw_versions(two, 5))
+        await until_blocked(database, 2)
+        await holding.commit()
+        assert (await first, await second) == (last - 4, last + 1)
+
+
+async def test_a_writer_of_the_version_before_waits_for_all_who_drew_and_they_for_it(database, reading, gate):
+    row_by_row = "SELECT pg_advisory_xact_lock(:lock)"
+    await reading.add(1)
+    await gate.copied[0].wait()
+    async with transaction(database) as former:
+        asked = asyncio.create_task(former.execute(sa.text(row_by_row), {"lock": VERSION_LOCK}))
+        await until_blocked(database)
+        gate.open()
+        await reading.appending.drain()
+        await asked
+        seen = await value(database, "SELECT max(version) FROM mirror.accounts")
+        await reading.add(2)
+        await until_blocked(database)
+        drawn = (await former.exec_driver_sql("SELECT nextval('mirror.version')")).scalar_one()
+    await reading.appending.drain()
+    later = await value(database, "SELECT min(version) FROM mirror.accounts WHERE id >= 2000")
+    assert seen < drawn < later
+
+
 async def test_versions_are_drawn_in_the_order_of_the_batches(database, reading, monkeypatch):
     draw, begun, go_on, drawing = copying.draw_versions, asyncio.Event(), asyncio.Event(), []
 
@@ -310,13 +371,14 @@ async def test_versions_are_drawn_in_the_order_of_the_batches(database, reading,
 
 
 async def test_to_draw_leaves_no_lock_of_the_session_behind_however_it_ends(database_url):
-    mine = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objid = {VERSION_LOCK}"
+    mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
     async with connected(database_url) as other, transaction(other) as holding:
         connection = await plain_connection(database_url)
         try:
-            await connection.execute("SELECT counterfoil.draw_versions(5)")
+            (first,) = await (await connection.execute("SELECT counterfoil.draw_versions(5)")).fetchone()
             assert await (await connection.execute(mine)).fetchone() == (0,)
-            await copying.lock_versions(holding)
+            # The lock that the next draw takes while it holds that of the session.
+            await holding.execute(sa.text(f"SELECT pg_advisory_xact_lock({VERSION_LOCK}, {first} + 9)"))
             await connection.execute("SET lock_timeout = '50ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 await connection.execute("SELECT counterfoil.draw_versions(5)")

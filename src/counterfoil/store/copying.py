@@ -31,7 +31,7 @@ async def draw_versions(connection: AsyncConnection, rows: int) -> int:
 
 
 async def await_versions(connection: AsyncConnection, first: int) -> None:
-    """Wait for the end of whoever drew the version before this one."""
+    """Wait for the end of whoever drew a version before this one."""
     await connection.execute(sa.text("SELECT counterfoil.await_versions(:first)"), {"first": first})
 
 
