@@ -8,7 +8,7 @@ from counterfoil.domain.interval import Interval
 from counterfoil.pull import history
 from counterfoil.pull.puller import Puller, Result, Wish
 from counterfoil.store import streams
-from support.pulling import INTERVALS, PLATFORM, Bench, bench, one_pass, said
+from support.pulling import INTERVALS, PLATFORM, Bench, bench, interval, one_pass, said
 
 BEAT = timedelta(minutes=1)
 IDLE = timedelta(minutes=10)
@@ -43,7 +43,7 @@ async def settled(it: Bench, resource: str, puller: Puller) -> None:
     """Quiet for so long that it is asked as rarely as it may be."""
     await one_pass(puller, "symbols", "groups", resource)
     await beats(it, resource, puller, times=80)
-    assert await puller.interval(resource) == IDLE
+    assert await interval(puller, resource) == IDLE
 
 
 async def test_two_replicas_together_ask_less_and_less_often_down_to_the_bound(database_url):
@@ -54,7 +54,7 @@ async def test_two_replicas_together_ask_less_and_less_often_down_to_the_bound(d
         assert gaps[:3] == [1, 1, 1]
         assert gaps == sorted(gaps)
         assert gaps[-3:] == [10, 10, 10]
-        assert await second.interval("clients") == IDLE
+        assert await interval(second, "clients") == IDLE
 
 
 async def test_what_one_replica_finds_brings_the_other_back_to_the_shortest_interval_at_once(database_url):
@@ -64,7 +64,7 @@ async def test_what_one_replica_finds_brings_the_other_back_to_the_shortest_inte
         it.books.touch("clients", it.books.clients.ids[0])
         passes(it, IDLE)
         assert await first.run("clients", DUE) is Result.DONE
-        assert await second.interval("clients") == BEAT
+        assert await interval(second, "clients") == BEAT
         assert await beats(it, "clients", second, first, times=3) == [1, 1, 1]
         assert it.differences("clients") == []
 
@@ -94,7 +94,7 @@ async def test_a_run_wished_for_by_hand_is_not_held_back_and_counts_like_any_oth
         assert await puller.run("clients", DUE) is Result.BUSY
         assert await by_hand.run("clients", wish) is Result.DONE
         assert it.differences("clients") == []
-        assert await puller.interval("clients") == BEAT
+        assert await interval(puller, "clients") == BEAT
 
 
 async def test_a_restart_changes_nothing_and_other_bounds_hold_at_once(database_url):
@@ -103,9 +103,9 @@ async def test_a_restart_changes_nothing_and_other_bounds_hold_at_once(database_
         passes(it, IDLE / 2)
         assert await it.puller(intervals=PACED).run("clients", DUE) is Result.BUSY
         narrower = {**PACED, "clients": Interval(BEAT, 2 * BEAT)}
-        assert await it.puller(intervals=narrower).interval("clients") == 2 * BEAT
+        assert await interval(it.puller(intervals=narrower), "clients") == 2 * BEAT
         assert await it.puller(intervals=narrower).run("clients", DUE) is Result.DONE
-        assert await it.puller().interval("clients") == BEAT
+        assert await interval(it.puller(), "clients") == BEAT
 
 
 async def test_a_failed_run_is_not_quiet(database_url):
@@ -116,7 +116,7 @@ async def test_a_failed_run_is_not_quiet(database_url):
         passes(it, IDLE)
         assert await puller.run("clients", DUE) is Result.FAILED
         it.sandbox.faults.clear()
-        assert await other.interval("clients") == BEAT
+        assert await interval(other, "clients") == BEAT
         # The other takes over at the second beat, and goes on with each.
         assert await beats(it, "clients", other, times=4) == [2, 1, 1]
 
@@ -130,7 +130,7 @@ async def test_records_that_go_into_quarantine_are_a_change(database_url):
         )
         passes(it, IDLE)
         assert await puller.run("clients", DUE) is Result.DONE
-        assert await puller.interval("clients") == BEAT
+        assert await interval(puller, "clients") == BEAT
 
 
 async def test_a_long_reading_that_found_something_in_an_earlier_part_is_not_quiet(database_url, monkeypatch):
@@ -147,7 +147,7 @@ async def test_a_long_reading_that_found_something_in_an_earlier_part_is_not_qui
             passes(it)
         assert results[-1] is Result.DONE
         assert len(results) > 1
-        assert await patient.interval("deals") == BEAT
+        assert await interval(patient, "deals") == BEAT
         assert it.differences("deals") == []
 
 
@@ -172,17 +172,17 @@ async def test_polls_beside_a_stream_are_no_reason_to_ask_less_often_when_it_end
         await settled(it, "deals", puller)
         await streams.alive(puller.runs.engine, PLATFORM)
         # From now on polls prove nothing, and only the stream's own bound holds.
-        assert await puller.interval("deals") == 4 * BEAT
+        assert await interval(puller, "deals") == 4 * BEAT
         for _ in range(3):
             passes(it, 5 * BEAT)
             await streams.alive(puller.runs.engine, PLATFORM)
             await puller.run("deals")
-        assert await puller.interval("deals") == 4 * BEAT
+        assert await interval(puller, "deals") == 4 * BEAT
         passes(it, BEAT)
         await streams.ended(puller.runs.engine, PLATFORM, "closed")
-        assert await puller.interval("deals") == await other.interval("deals") == BEAT
+        assert await interval(puller, "deals") == await interval(other, "deals") == BEAT
         await streams.mended(puller.runs.engine, PLATFORM)
-        assert await puller.interval("deals") == BEAT
+        assert await interval(puller, "deals") == BEAT
         assert (await beats(it, "deals", other, times=80))[-1] == 10
 
 

@@ -16,7 +16,7 @@ from counterfoil.sandbox.feed import Row
 from counterfoil.sandbox.rows import Record
 from counterfoil.store import bulk, streams
 from counterfoil.store.mirrored import MirroredBooks
-from support.pulling import EVERY, one_pass, said
+from support.pulling import EVERY, interval, one_pass, said
 from support.streaming import PATIENCE, QUICK, QUOTED, no_polls, streamed
 from support.waiting import until
 
@@ -444,7 +444,7 @@ async def test_polls_slow_down_when_the_stream_has_proven_itself_and_speed_up_wh
         replica, other = it.replica(rhythm=Rhythm(beat=0.05, linger=0.01, first_pause=60.0)), it.replica()
 
         async def pace() -> set[object]:
-            return {await one.puller.interval(name) for one in (replica, other) for name in STREAMED}
+            return {await interval(one.puller, name) for one in (replica, other) for name in STREAMED}
 
         with said() as lines:
             replica.start()
@@ -454,7 +454,7 @@ async def test_polls_slow_down_when_the_stream_has_proven_itself_and_speed_up_wh
             it.bench.books.trade(2)
             await it.hears(lines, "stream.written")
             await until_so(pace, {slowed(EVERY)})
-            assert await other.puller.interval("accounts") == EVERY
+            assert await interval(other.puller, "accounts") == EVERY
             it.bench.sandbox.faults.set({"kind": "drop_stream"})
             await it.hears(lines, "stream.ended")
             await until_so(pace, {EVERY})
@@ -464,18 +464,18 @@ async def test_a_stream_that_was_not_seen_for_a_while_is_not_relied_on(database_
     async with streamed(database_url) as it:
         puller = it.replica().puller
         await streams.alive(puller.runs.engine, "live")
-        assert await puller.interval("deals") == slowed(EVERY)
+        assert await interval(puller, "deals") == slowed(EVERY)
         it.bench.rows(
             "UPDATE counterfoil.freshness SET as_of = now() - interval '31 s' WHERE resource = 'stream' RETURNING 1"
         )
-        assert await puller.interval("deals") == EVERY
+        assert await interval(puller, "deals") == EVERY
 
 
 async def test_a_platform_without_a_stream_is_polled_as_ever(database_url):
     async with streamed(database_url) as it:
         puller = it.bench.puller()
         await streams.alive(puller.runs.engine, "live")
-        assert await puller.interval("deals") == EVERY
+        assert await interval(puller, "deals") == EVERY
 
 
 async def test_positions_that_an_event_opens_while_a_poll_runs_are_not_looked_for(database_url):

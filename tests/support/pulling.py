@@ -15,11 +15,14 @@ from counterfoil.domain.page import Page
 from counterfoil.platforms.base import Query, Reader
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.platforms.sessions import PrivateVault
+from counterfoil.pull.pacing import STREAMED, wanted
 from counterfoil.pull.puller import OMTRADER, Puller, Result, Wish
 from counterfoil.pull.run import Pace
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from counterfoil.sandbox.books import Books
+from counterfoil.store import cursors
 from counterfoil.store import engine as engines
+from counterfoil.store.direct import direct
 from counterfoil.store.runs import Runs
 from support.budget import FreeBudget
 from support.platform_truth import differences
@@ -169,3 +172,9 @@ def said() -> Iterator[Callable[[str], list[dict[str, Any]]]]:
     """What is said meanwhile: a function from an event's name to its lines."""
     with structlog.testing.capture_logs() as lines:
         yield lambda name: [line for line in lines if line["event"] == name]
+
+
+async def interval(puller: Puller, resource: str) -> timedelta:
+    """How often a resource is wanted now, over all replicas."""
+    recent = await cursors.recent(direct(puller.runs.engine), puller.platform, resource)
+    return wanted(puller.intervals[resource], recent, streamed=puller.streams and resource in STREAMED)

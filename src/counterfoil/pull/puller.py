@@ -167,17 +167,6 @@ class Puller:
         except Unreachable:
             return False
 
-    async def interval(self, resource: str) -> timedelta:
-        """How often a resource is wanted now: less often while nothing changes or events bring it, over all replicas.
-
-        Raises:
-            store.Unreachable: the database cannot be reached.
-        """
-        return self._wanted(resource, await self.runs.recent(self.platform, resource))
-
-    def _wanted(self, resource: str, recent: Recent) -> timedelta:
-        return wanted(self.intervals[resource], recent, streamed=self._streams(resource))
-
     def _streams(self, resource: str) -> bool:
         """Whether events bring rows of a resource as well."""
         return self.streams and resource in STREAMED
@@ -266,7 +255,8 @@ class Puller:
             relies_on=RELIES_ON.get(self.plan[run.resource], ()),
         )
         noted, recent = await self.runs.succeeded(self.platform, run.resource, success)
-        every = self._wanted(run.resource, recent) if run.resource in self.intervals else None
+        interval = self.intervals.get(run.resource)
+        every = wanted(interval, recent, streamed=self._streams(run.resource)) if interval else None
         events.emit(
             events.PULL_FINISHED,
             requests=run.requests,

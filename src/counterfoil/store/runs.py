@@ -37,10 +37,6 @@ class Runs:
         """Seconds since the moment that the mirror shows; None when no run was complete yet."""
         return await cursors.age(direct(self.engine), platform, resource)
 
-    async def recent(self, platform: str, resource: str) -> Recent:
-        """What the interval of a resource follows from."""
-        return await cursors.recent(direct(self.engine), platform, resource)
-
     async def succeeded(self, platform: str, resource: str, run: Success) -> tuple[Noted, Recent]:
         """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
         return await cursors.succeeded(direct(self.engine), platform, resource, run)
