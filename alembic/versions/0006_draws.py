@@ -93,16 +93,26 @@ COMMENTS = {
 LEDGER = ("profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd", "deleted_at")
 
 
+ASKED = "The account's balance when asked, {}account currency; null: was null{}"
+
+
 def _index_ledger(*keys: str) -> None:
-    # Both exist for a moment: no query is without one.
-    op.execute("ALTER INDEX mirror.deals_ledger_idx RENAME TO deals_former_ledger_idx")
+    # Both exist for a moment: no query is without one, and readers wait for nothing but the exchange.
     op.create_index(
-        "deals_ledger_idx", "deals", keys, schema="mirror", postgresql_include=("side", "direction", *LEDGER)
+        "deals_ledger_new_idx", "deals", keys, schema="mirror", postgresql_include=("side", "direction", *LEDGER)
     )
-    op.execute("DROP INDEX mirror.deals_former_ledger_idx")
+    op.execute("DROP INDEX mirror.deals_ledger_idx")
+    op.execute("ALTER INDEX mirror.deals_ledger_new_idx RENAME TO deals_ledger_idx")
+
+
+def _comment_asked(*words: str) -> None:
+    op.alter_column("asked", "balance", existing_type=sa.Numeric(), comment=ASKED.format(*words), schema="counterfoil")
 
 
 def upgrade() -> None:
+    # A number that decides is compared sooner than a name that is nearly always the same. Seconds per million deals; first of all,
+    # because what follows keeps readers out until the end.
+    _index_ledger("account_id", "platform", "created_at")
     for function in FUNCTIONS:
         op.execute(function)
     op.execute(TAKE_TURN)
@@ -113,8 +123,7 @@ def upgrade() -> None:
     for table in MIRROR:
         for column in ("first_seen_at", "changed_at"):
             op.alter_column(table, column, server_default=sa.text("now()"), schema="mirror")
-    # A number that decides is compared sooner than a name that is nearly always the same. Seconds per million deals.
-    _index_ledger("account_id", "platform", "created_at")
+    _comment_asked("or since explained by deals, ", ", or is to be asked again")
 
 
 def downgrade() -> None:
@@ -122,5 +131,6 @@ def downgrade() -> None:
     for table in MIRROR:
         for column in ("first_seen_at", "changed_at"):
             op.alter_column(table, column, server_default=None, schema="mirror")
+    _comment_asked("", "")
     for function in COMMENTS:
         op.execute(f"DROP FUNCTION counterfoil.{function}")

@@ -133,6 +133,63 @@ async def test_money_that_just_makes_up_for_the_newest_deal_does_not_hide_behind
         assert it.differences("transactions") == []
 
 
+async def close(it: Bench, puller, position) -> None:
+    """A trade that deals tell of first, and accounts later."""
+    it.books.close_position(position)
+    await one_pass(puller, "deals")
+
+
+async def taken_back(it: Bench, puller, position) -> None:
+    await close(it, puller, position)
+    it.books.move_money(position.account, 12_345, 2, "wrong account")
+    it.books.move_money(position.account, -12_345, 2, "taken back")
+
+
+async def made_good(it: Bench, puller, position) -> None:
+    held = position.account.balance
+    await close(it, puller, position)
+    it.books.move_money(position.account, held - position.account.balance, 2, "makes good")
+
+
+async def made_good_later(it: Bench, puller, position) -> None:
+    held = position.account.balance
+    await close(it, puller, position)
+    await one_pass(puller, "accounts", "transactions")
+    it.books.move_money(position.account, held - position.account.balance, 2, "makes good")
+
+
+async def made_good_unseen(it: Bench, puller, position) -> None:
+    held = position.account.balance
+    it.books.close_position(position)
+    await one_pass(puller, "accounts", "transactions")
+    it.forget_requests()
+    it.books.move_money(position.account, held - position.account.balance, 2, "makes good")
+
+
+@pytest.mark.parametrize("move", [taken_back, made_good, made_good_later, made_good_unseen])
+async def test_money_that_older_deals_seem_to_explain_is_asked_for_when_its_own_deal_comes(database_url, move):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        await move(it, puller, position)
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == []
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+
+
+async def test_deals_explain_nothing_before_their_first_reading_is_complete(database_url):
+    async with bench(database_url) as it:
+        puller, position, account = await trading(it)
+        await close(it, puller, position)
+        it.rows("DELETE FROM counterfoil.cursors WHERE resource = 'transactions' RETURNING 1")
+        it.rows("""UPDATE counterfoil.cursors SET state = state || '{"begun": false}' WHERE resource = 'deals' RETURNING 1""")
+        await one_pass(puller, "accounts", "transactions")
+        assert accounts_asked(it) == [account.id]
+
+
 async def test_an_account_whose_deals_do_not_add_up_is_asked_whenever_its_balance_moves(database_url):
     async with bench(database_url) as it:
         puller, position, account = await trading(it)

@@ -1,10 +1,13 @@
 """From the first revision, which knew only the mirror, to the one with the write path."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from alembic import command
 
 from counterfoil.domain.errors import ConfigurationError
+from counterfoil.domain.records import TABLES
 from counterfoil.store import migrations
 
 CLIENT = """
@@ -51,3 +54,24 @@ def test_the_way_back_leaves_the_mirror_and_nothing_of_the_write_path(mirror_onl
         assert left == [("take_token",)]
         assert connection.execute("SELECT to_regclass('counterfoil.intents')").fetchall() == [(None,)]
         assert connection.execute("SELECT to_regclass('mirror.clients') IS NOT NULL").fetchall() == [(True,)]
+
+
+def test_nobody_who_reads_waits_while_the_index_is_built(database_url):
+    migrations.run(database_url, lambda config: command.downgrade(config, "0005"))
+    waits = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock' AND relation = 'mirror.deals'::regclass"
+    )
+    with (
+        ThreadPoolExecutor() as pool,
+        psycopg.connect(database_url) as writer,
+        psycopg.connect(database_url, autocommit=True, options="-c lock_timeout=1s") as reader,
+    ):
+        writer.execute("LOCK TABLE mirror.deals IN ROW EXCLUSIVE MODE")
+        upgraded = pool.submit(migrations.upgrade, database_url)
+        while not upgraded.done() and reader.execute(waits).fetchone() != (1,):
+            pass
+        for table in TABLES:
+            reader.execute(f"SELECT count(*) FROM mirror.{table}")
+        assert not upgraded.done()
+        writer.rollback()
+        assert upgraded.result() == ("0005", migrations.head())

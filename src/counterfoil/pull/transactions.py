@@ -1,8 +1,8 @@
 """Transactions: the platform tells them account by account, so only those are asked whose money moved.
 
 Asked are accounts never asked before, and accounts whose mirrored balance or credit is not what it was when they were last
-asked, unless trading explains it. That misses movements that cancel each other out between two polls; a slow round over all
-accounts finds them.
+asked, unless trading explains it; and accounts of which a deal tells that they should have a transaction that they lack. That
+misses movements that cancel each other out between two polls where no deal tells of them; a slow round over all accounts finds them.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ async def pull(run: Run) -> None:
         TransientError, PermanentError: at the end, when the history of some account could not be read.
     """
     unreadable: list[Exception] = []
+    await trading.doubt(run.mirror)
     accounts = await run.mirror.accounts_to_ask(everyone=run.full)
     if not run.full and any(account.asked_before for account in accounts) and await trading.settle(run.mirror):
         accounts = await run.mirror.accounts_to_ask()
