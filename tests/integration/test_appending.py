@@ -244,6 +244,39 @@ async def test_without_the_lease_nothing_is_written(database, reading, gate):
     assert await count(database) == 0
 
 
+async def test_who_lost_the_lease_and_brings_rows_that_the_holder_brought_is_told_so(database, reading, gate):
+    await query(database, "UPDATE counterfoil.leases SET expires_at = clock_timestamp() - interval '1 s'")
+    holder = Reading(Mirror(database, await leases.acquire(database, "live", "accounts")))
+    async with aclosing(holder.appending):
+        await holder.add(1)
+        await gate.copied[0].wait()
+        await reading.add(1)
+        await until_blocked(database)
+        gate.open()
+        await holder.appending.drain()
+    with pytest.raises(LeaseLostError):
+        await reading.appending.drain()
+    assert await count(database) == ROWS
+
+
+async def test_nothing_goes_on_behind_one_who_is_told_to_end_while_it_clears_up(database, reading, gate):
+    spoilt = batch_of(1)
+    spoilt.lines[3] = b'1003,"\xff"'
+    await reading.add(1, spoilt)
+    await reading.add(2)
+    await gate.copied[1].wait()
+    flights = [flight.task for flight in reading.appending._flights]
+    draining = asyncio.create_task(reading.appending.drain())
+    await asyncio.wait([flights[0]])
+    await asyncio.sleep(0)
+    draining.cancel()
+    gate.open()
+    await asyncio.wait([draining])
+    await reading.appending.aclose()
+    assert [flight.done() for flight in flights] == [True, True]
+    assert database.pool.checkedout() == 0
+
+
 async def test_versions_that_are_drawn_while_another_draws_row_by_row_come_after_its_commit(database, reading, gate):
     gate.open()
     async with transaction(database) as slow:

@@ -103,6 +103,13 @@ async def test_a_server_that_vanishes_without_a_word_is_noticed(empty_database_u
         assert given["tcp_user_timeout"] == "20000"
 
 
+async def test_a_client_that_vanishes_without_a_word_is_noticed_by_the_server(empty_database_url):
+    names = ("idle", "interval", "count")
+    settings = ", ".join(f"current_setting('tcp_keepalives_{name}')" for name in names)
+    async with connected(empty_database_url) as database:
+        assert await query(database, f"SELECT {settings}") == [("10", "5", "2")]
+
+
 # --- poolers ----------------------------------------------------------------------------------------------------------
 
 

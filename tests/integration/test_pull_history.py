@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from counterfoil.domain import cursor as cursors
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
+from counterfoil.store import copying, engine
 from counterfoil.store import cursors as positions
 from counterfoil.store.mirror import Mirror
 from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
+from support.store import connected, until_blocked
 
 
 @pytest.fixture
@@ -277,6 +279,30 @@ async def test_newer_pages_are_written_while_older_ones_are_fetched(database_url
         puller.reader = Meddled(puller.reader, third)
         assert await one_pass(puller, "deals") == {}
         assert it.differences("deals") == []
+
+
+async def test_nothing_is_written_behind_a_run_that_is_told_to_end(database_url, monkeypatch):
+    settle, settling = history._Aside._settle, asyncio.Event()
+
+    async def watched(aside):
+        if aside._writing is not None and not aside._writing.done():
+            settling.set()
+        await settle(aside)
+
+    monkeypatch.setattr(history._Aside, "_settle", watched)
+    monkeypatch.setattr(engine, "PATIENCE", 0.1)
+    async with bench(database_url) as it, connected(database_url) as other:
+        puller = it.puller(page_size=40)
+        await one_pass(puller, "symbols", "deals")
+        it.books.trade(30)
+        async with engine.transaction(other) as holding:
+            await copying.lock_versions(holding)
+            run = asyncio.create_task(puller.run("deals"))
+            await settling.wait()
+            await until_blocked(other)
+            run.cancel()
+            await asyncio.wait([run], timeout=10)
+            assert (run.done(), puller.runs.engine.pool.checkedout()) == (True, 0)
 
 
 @pytest.mark.parametrize("failing", [1, 2])

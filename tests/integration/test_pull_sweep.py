@@ -92,6 +92,26 @@ async def test_an_order_that_is_filled_after_its_page_was_read_is_not_taken_for_
         assert it.differences("orders") == []
 
 
+async def test_what_a_sweep_wrote_of_an_older_answer_is_made_good_by_the_next_poll(database_url):
+    async with bench(database_url) as it:
+        first, second = await pulled(it), await pulled(it)
+        assert await one_pass(second, "deals") == {}
+
+        async def change(_number: int, resource: str) -> None:
+            if resource == "deals" and not changed:
+                changed.append(it.books.deals.ids[150])
+                it.books.touch("deals", *changed)
+                assert await one_pass(second, "deals") == {}
+                assert it.differences("deals") == []
+
+        changed: list[int] = []
+        first.reader = Meddled(first.reader, change, after=True)
+        assert await one_pass(first, "sweep") == {}
+        assert it.differences("deals") != []
+        assert await one_pass(second, "deals") == {}
+        assert it.differences("deals") == []
+
+
 async def test_a_sweep_stops_at_any_page_and_goes_on_there(database_url):
     async with bench(database_url) as it:
         puller = await pulled(it, page_size=50, ahead=1)

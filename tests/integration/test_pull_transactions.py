@@ -185,7 +185,9 @@ async def test_deals_explain_nothing_before_their_first_reading_is_complete(data
         puller, position, account = await trading(it)
         await close(it, puller, position)
         it.rows("DELETE FROM counterfoil.cursors WHERE resource = 'transactions' RETURNING 1")
-        it.rows("""UPDATE counterfoil.cursors SET state = state || '{"begun": false}' WHERE resource = 'deals' RETURNING 1""")
+        it.rows(
+            """UPDATE counterfoil.cursors SET state = state || '{"begun": false}' WHERE resource = 'deals' RETURNING 1"""
+        )
         await one_pass(puller, "accounts", "transactions")
         assert accounts_asked(it) == [account.id]
 

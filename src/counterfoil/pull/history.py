@@ -22,6 +22,7 @@ from counterfoil.pull.finding import Finder
 from counterfoil.pull.known import Known
 from counterfoil.pull.reading import ListReader, Position
 from counterfoil.pull.run import Run
+from counterfoil.pull.sweep import place
 from counterfoil.store import let_end, whole
 from counterfoil.store.appending import Appending
 
@@ -43,6 +44,7 @@ async def pull(run: Run, resource: str, table: str, *, priority: Priority, live:
         priority: of the newest rows; a first reading goes last.
         live: highest id of the live list, read before this; None where there is no such list.
     """
+    run.forget_after(await run.mirror.moved_at(place(table)))
     before = HistoryCursor.load(await run.mirror.cursor(resource))
     history = _History(run, resource, table, priority)
     cursor = before
@@ -133,9 +135,10 @@ class _Aside:
             await self.run.keep(self.table, joined(fresh) if fresh else Page(columns=()), states=states)
 
     async def _settle(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await asyncio.wait([writing])
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            # Only now: who is told to end while it waits still has it to end.
+            writing, self._writing = self._writing, None
             writing.result()
 
     async def aclose(self) -> None:

@@ -5,7 +5,7 @@ import uuid
 from array import array
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from counterfoil.domain.page import Page
 from counterfoil.domain.paging import Order
@@ -44,14 +44,14 @@ class Memory:
 
     It holds only while no other replica has run the same resource: `token` is the lease under which it was made, and the
     next run's lease names its predecessor; and not for ever, for whatever else may write the same rows. `since`: when it was
-    begun, on the run's clock. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
-    thought; `said`: what need not be said at every run; `found`: whether earlier parts of a reading that is not complete yet
-    found anything.
-    thought; `order`: the same as it was listed, list by list, where there may be many; `said`: what need not be said at every run.
+    begun, on the run's clock. `swept_at`: when a sweep last moved on in the same table. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
+    thought; `order`: the same as it was listed, list by list, where there may be many; `said`: what need not be said at every run;
+    `found`: whether earlier parts of a reading that is not complete yet found anything.
     """
 
     since: float
     token: uuid.UUID | None = None
+    swept_at: datetime | None = None
     lists: dict[str, Listed] = field(default_factory=dict)
     ids: frozenset[int] | None = None
     order: "list[array[int]] | None" = None
@@ -155,6 +155,11 @@ class Run:
             capacity=listed.capacity,
             end=listed.end,
         )
+
+    def forget_after(self, swept_at: datetime | None) -> None:
+        """Remember no page from before a sweep last moved on: it writes the same rows, and maybe from an older answer."""
+        if swept_at != self.memory.swept_at:
+            self.memory.swept_at, self.memory.lists = swept_at, {}
 
     def known(self, table: str, name: str) -> Known:
         """The rows of the list `name` as they were; of none where another list fills the same table too."""

@@ -26,7 +26,7 @@ _BEFORE_ALL = -(2**63)
 
 async def pull(run: Run) -> None:
     """Sweep every history, going on where an earlier run stopped; not complete when the time is over."""
-    places = {table: await run.mirror.cursor(_place(table)) or {} for table in HISTORIES}
+    places = {table: await run.mirror.cursor(place(table)) or {} for table in HISTORIES}
     if run.full or all(state.get("done") for state in places.values()):
         places = {table: {} for table in HISTORIES}
     for table, state in places.items():
@@ -43,7 +43,7 @@ async def sweep(run: Run, table: str, state: State) -> None:
     begun_at = state["last"]
     # A row may leave the live list for the history after the page was read in which it would have been.
     live = await _live(run, table)
-    reader = run.list_of(run.page_of(HISTORIES[table]), _place(table), priority=Priority.SWEEP, once=True)
+    reader = run.list_of(run.page_of(HISTORIES[table]), place(table), priority=Priority.SWEEP, once=True)
     reader.expected = await run.mirror.count(table)
     reader.position = Position(state["rows"], state["last"] if state["rows"] else None)
     async with aclosing(reader.pages(prove=True)) as pages:
@@ -64,12 +64,13 @@ async def sweep(run: Run, table: str, state: State) -> None:
     events.emit(events.SWEEP_FINISHED, resource=table, late=state.get("late", 0), deleted=run.written.deleted - deleted)
 
 
-def _place(table: str) -> str:
+def place(table: str) -> str:
+    """The name of the cursor that says how far the sweep of a table has come; it moves whenever that wrote anything."""
     return f"sweep {table}"
 
 
 async def _keep_place(run: Run, table: str, state: State) -> None:
-    await run.mirror.write(table, Page(columns=()), states={_place(table): state})
+    await run.mirror.write(table, Page(columns=()), states={place(table): state})
 
 
 async def _settle_page(run: Run, table: str, page: Page, state: State, live: AbstractSet[int]) -> State:
@@ -84,7 +85,7 @@ async def _settle_page(run: Run, table: str, page: Page, state: State, live: Abs
         if missing:
             await run.mirror.missed(table, missing)
         state = {**state, "last": page.ids[-1]}
-    written = await run.keep(table, page, states={_place(table): state})
+    written = await run.keep(table, page, states={place(table): state})
     return {**state, "late": state.get("late", 0) + written.inserted}
 
 

@@ -122,6 +122,9 @@ class Appending:
             await flight.may_draw()
             async with transaction(self.mirror.engine) as connection:
                 await self._write(connection, flight)
+        except sa.exc.IntegrityError as error:
+            # Whoever else brought the row has the lease, or did not know yet that it lost it: the ordinary way tells.
+            raise _RefusedError from error
         except (sa.exc.DataError, sa.exc.OperationalError) as error:
             if copying.refusal(error) is None:
                 raise
@@ -134,7 +137,7 @@ class Appending:
         platform, page = self.mirror.platform, flight.page
         first = await copying.draw_versions(connection, len(page.lines))
         flight.drawn.set()
-        # Whoever drew before has ended, or is one of us: nobody can bring such a row any more.
+        # Whoever drew before has ended, or is one of us: nobody who has the lease can bring such a row any more.
         highest = await beyond.highest(connection, platform, self.table)
         if highest is not None and highest >= page.line_ids[0]:
             raise _RefusedError(highest)
@@ -155,7 +158,7 @@ class Appending:
         except _RefusedError as refused:
             self._highest = refused.highest
             flights = list(self._flights)
-            await self._ground()
+            await whole(self._ground())
             for one in flights:
                 await self.plainly(one.page, one.states)
             return

@@ -40,6 +40,7 @@ async def copy(connection: AsyncConnection, target: str, lines: Iterable[bytes])
 
     Raises:
         sqlalchemy.exc.DataError: PostgreSQL refuses a value.
+        sqlalchemy.exc.IntegrityError: a row is there already.
     """
     statement = f"COPY {target} FROM STDIN (FORMAT csv, NULL 'null')"
     try:
@@ -48,6 +49,8 @@ async def copy(connection: AsyncConnection, target: str, lines: Iterable[bytes])
                 await stream.write(some)
     except psycopg.DataError as error:
         raise sa.exc.DataError("COPY", {}, error) from error
+    except psycopg.IntegrityError as error:
+        raise sa.exc.IntegrityError("COPY", {}, error) from error
     except psycopg.errors.ProgramLimitExceeded as error:
         raise sa.exc.OperationalError("COPY", {}, error) from error
 

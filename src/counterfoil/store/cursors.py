@@ -15,6 +15,7 @@ from counterfoil.store.direct import Direct, first
 State = dict[str, Any]
 
 _LOAD = sa.text("SELECT state FROM counterfoil.cursors WHERE platform = :platform AND resource = :resource")
+_MOVED_AT = sa.text("SELECT updated_at FROM counterfoil.cursors WHERE platform = :platform AND resource = :resource")
 _SAVE = sa.text("""
     INSERT INTO counterfoil.cursors AS c (platform, resource, state) VALUES (:platform, :resource, :state)
     ON CONFLICT (platform, resource) DO UPDATE SET state = excluded.state, updated_at = now()
@@ -27,6 +28,12 @@ async def load(where: AsyncConnection | Direct, platform: str, resource: str) ->
     """The stored position; None when this resource has never been pulled."""
     found = await first(where, _LOAD, {"platform": platform, "resource": resource})
     return None if found is None else found["state"]
+
+
+async def moved_at(where: AsyncConnection | Direct, platform: str, resource: str) -> datetime | None:
+    """When the position last moved; None when this resource has never been pulled."""
+    found = await first(where, _MOVED_AT, {"platform": platform, "resource": resource})
+    return None if found is None else found["updated_at"]
 
 
 async def save(connection: AsyncConnection, platform: str, resource: str, state: State) -> None:

@@ -26,6 +26,10 @@ _SESSION = {
     "lock_timeout": LOCK_TIMEOUT,
     "idle_in_transaction_session_timeout": "5min",
     "tcp_user_timeout": f"{SILENCE}s",
+    # The server's side too: amid a COPY it waits for us for as long as the connection seems to be there, whatever it has locked.
+    "tcp_keepalives_idle": f"{SILENCE // 2}s",
+    "tcp_keepalives_interval": f"{SILENCE // 4}s",
+    "tcp_keepalives_count": "2",
 }
 _ALIVE = {
     "connect_timeout": 5,

@@ -108,6 +108,10 @@ class Mirror:
         """Where a pull stands."""
         return await cursors.load(direct(self._engine), self.platform, resource)
 
+    async def moved_at(self, resource: str) -> datetime | None:
+        """When a pull last moved on; None when it never did."""
+        return await cursors.moved_at(direct(self._engine), self.platform, resource)
+
     async def forget(self, resource: str) -> None:
         """Let a pull begin again."""
         async with self._writing() as connection:

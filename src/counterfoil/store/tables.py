@@ -285,7 +285,11 @@ ASKED = _own(
     "asked",
     _key("platform", _PLATFORM),
     _key("account_id", "accounts.id; never null", sa.BigInteger),  # type: ignore[arg-type]
-    sa.Column("balance", sa.Numeric, comment="The account's balance when asked, or since explained by deals, account currency; null: was null, or is to be asked again"),
+    sa.Column(
+        "balance",
+        sa.Numeric,
+        comment="The account's balance when asked, or since explained by deals, account currency; null: was null, or is to be asked again",
+    ),
     sa.Column("credit", sa.Numeric, comment="The account's credit when asked, account currency; null: was null"),
     sa.Column("asked_at", _TIME, nullable=False, comment="When its transactions were last read; never null"),
     comment="When each account's transactions were last read, and what its balance was then",
