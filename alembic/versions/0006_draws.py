@@ -76,8 +76,12 @@ CREATE FUNCTION counterfoil.take_turn(
 ) RETURNS TABLE (wait float8, slot integer, paused boolean, failures integer, reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL FROM unnest(freed, held_by) AS f(place, token)
-    WHERE s.platform = for_platform AND s.slot = f.place AND s.token = f.token;
+    -- In the order of take_token: first the budget, then a place.
+    PERFORM FROM counterfoil.budgets b WHERE b.platform = for_platform FOR UPDATE;
+    -- With them what the same turn was given already, where its answer was lost.
+    UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL
+    WHERE s.platform = for_platform
+        AND (s.token = holder OR (s.slot, s.token) IN (SELECT f.place, f.token FROM unnest(freed, held_by) AS f(place, token)));
     RETURN QUERY SELECT t.* FROM counterfoil.take_token(
         for_platform, per_second, burst, concurrent, urgency, spare, may_reserve, holder, hold) t;
 END $$

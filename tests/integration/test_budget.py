@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from counterfoil.domain.errors import PausedError
@@ -605,3 +608,87 @@ async def test_an_answer_to_a_request_of_before_does_not_end_a_pause(database, p
     with pytest.raises(PausedError):
         await ask(live)
     assert "platform.resumed" not in [name for name, _ in said]
+
+
+# --- places that are given back -----------------------------------------------------------------------------------------
+
+
+async def test_places_that_became_free_while_the_database_was_away_are_given_back(database_url):
+    proxy = Proxy(database_url)
+    await proxy.start()
+    limits = Limits(per_second=FAST, burst=100, concurrent=1, hold=60.0)
+    async with connected(proxy.url) as through, connected(database_url) as database:
+        await fill(database)
+        one = SharedBudget(through, "live", limits)
+        async with one.request(NORMAL):
+            await proxy.stop()
+        await asyncio.wait([one._returning])
+        await proxy.start()
+        await ask(one, MONEY)
+        await expect_free(database, one)
+    await proxy.stop()
+
+
+async def test_a_place_that_becomes_free_while_another_is_given_back_is_given_back_too(database, process, monkeypatch):
+    await fill(database)
+    one, first, second = process(), asyncio.Event(), asyncio.Event()
+    statement = one._direct.first
+
+    async def meanwhile(asked, given):
+        if asked is budget._RETURN and not second.is_set():
+            second.set()
+            await asyncio.wait([other])
+        return await statement(asked, given)
+
+    async def hold(until: asyncio.Event) -> None:
+        async with one.request(NORMAL):
+            await until.wait()
+
+    monkeypatch.setattr(one._direct, "first", meanwhile)
+    tasks = [asyncio.create_task(hold(event)) for event in (first, second)]
+    other = tasks[1]
+    await until(database, f"(SELECT {TAKEN}) = 2")
+    first.set()
+    await asyncio.wait(tasks)
+    await one.close()
+    assert await value(database, f"SELECT {TAKEN}") == 0
+
+
+async def test_a_turn_whose_answer_was_lost_holds_one_place(database, process, monkeypatch):
+    await fill(database)
+    one = process()
+    await ask(one)
+    await expect_free(database, one)
+    ask_once, lost = one._direct._ask, []
+
+    async def lose_the_first(*given):
+        answer = await ask_once(*given)
+        if not lost:
+            lost.append(answer)
+            await one._direct._connection.close()
+            raise psycopg.OperationalError("gone")
+        return answer
+
+    monkeypatch.setattr(one._direct, "_ask", lose_the_first)
+    async with one.request(NORMAL):
+        assert await value(database, f"SELECT {TAKEN}") == 1
+    assert len(lost) == 1
+
+
+async def test_who_gives_back_a_place_that_lapsed_waits_for_one_who_takes_it(database, process):
+    await fill(database)
+    lapsed = uuid.uuid4()
+    await query(
+        database,
+        "INSERT INTO counterfoil.slots (platform, slot, token, expires_at) VALUES ('live', 1, :lapsed, now() - interval '1 s')",
+        lapsed=lapsed,
+    )
+    one = process()
+    one._freed.append(budget._Grant(1, lapsed, 0.0))
+    async with transaction(database) as taking:
+        await taking.execute(sa.text("SELECT FROM counterfoil.budgets WHERE platform = 'live' FOR UPDATE"))
+        asking = asyncio.create_task(ask(one))
+        await until_blocked(database)
+        await taking.execute(sa.text("UPDATE counterfoil.slots SET token = gen_random_uuid()"))
+    await asking
+    await expect_free(database, one)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import LeaseLostError
 from counterfoil.store import leases
 from counterfoil.store.cursors import Success
+from counterfoil.store.direct import direct
 from counterfoil.store.engine import transaction
 from counterfoil.store.runs import Runs
 from support.proxy import Proxy
@@ -280,3 +282,25 @@ async def test_runs_tell_how_old_the_mirror_had_become_and_how_often_they_failed
     noted, _ = await runs.succeeded("live", "deals", Success(took=timedelta(0)))
     assert noted.lag > 1.9 > noted.age
     assert await query(database, state) == [(0, None, True, False)]
+
+
+async def test_a_lease_that_was_taken_though_the_answer_was_lost_is_ours(database, monkeypatch):
+    before = await leases.acquire(database, "live", "sweep")
+    await leases.release(database, before)
+    connection, asked = direct(database), 0
+    ask = connection._ask
+
+    async def lose_the_first(*given):
+        nonlocal asked
+        asked += 1
+        answer = await ask(*given)
+        if asked == 1:
+            await connection._connection.close()
+            raise psycopg.OperationalError("gone")
+        return answer
+
+    monkeypatch.setattr(connection, "_ask", lose_the_first)
+    await query(database, "UPDATE counterfoil.leases SET started_at = started_at - interval '1 h'")
+    lease = await leases.acquire(database, "live", "sweep", not_within=timedelta(minutes=30))
+    assert (asked, lease.previous) == (2, before.token)
+    assert await leases.acquire(database, "live", "sweep") is None

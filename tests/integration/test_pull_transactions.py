@@ -180,6 +180,37 @@ async def test_money_that_older_deals_seem_to_explain_is_asked_for_when_its_own_
         assert accounts_asked(it) == [account.id]
 
 
+@pytest.mark.parametrize("first", [("accounts", "transactions"), READ])
+async def test_what_comes_in_and_out_while_deals_are_not_read_or_are_none_yet_is_found_by_them(database_url, first):
+    async with bench(database_url) as it:
+        if first == READ:
+            for key in list(it.books.deals.ids):
+                it.books.delete("deals", key)
+        account = it.books.accounts.rows[it.books.accounts.ids[0]]
+        account.balance += 1_000_000
+        it.books.accounts.changed(account)
+        puller = it.puller()
+        assert await one_pass(puller, "symbols", *first) == {}
+        it.forget_requests()
+        for amount in (5_000, -5_000):
+            it.books.move_money(account, amount, 2, "in and out")
+        await one_pass(puller, *READ)
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
+async def test_an_account_without_a_balance_is_asked_when_a_deal_tells_of_money(database_url):
+    async with bench(database_url) as it:
+        puller, _, account = await trading(it)
+        it.rows("UPDATE mirror.accounts SET balance = NULL WHERE id = %s RETURNING 1", account.id)
+        it.rows("UPDATE counterfoil.asked SET balance = NULL WHERE account_id = %s RETURNING 1", account.id)
+        it.books.move_money(account, 5_000, 2, "card")
+        await one_pass(puller, "deals", "transactions")
+        await one_pass(puller, "deals", "transactions")
+        assert accounts_asked(it) == [account.id]
+        assert it.differences("transactions") == []
+
+
 async def test_deals_explain_nothing_before_their_first_reading_is_complete(database_url):
     async with bench(database_url) as it:
         puller, position, account = await trading(it)

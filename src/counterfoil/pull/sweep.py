@@ -59,6 +59,8 @@ async def sweep(run: Run, table: str, state: State) -> None:
     if not reader.proven or reader.order is not Order.ASCENDING:
         events.emit(events.LISTING_INCOMPLETE, resource=table, reason="no certain end, or not sorted by id")
     elif not await _judge(run, table, state):
+        # It wrote, too.
+        await _keep_place(run, table, {**state, "judged": state.get("judged", 0) + 1})
         return
     await _keep_place(run, table, {"done": True})
     events.emit(events.SWEEP_FINISHED, resource=table, late=state.get("late", 0), deleted=run.written.deleted - deleted)

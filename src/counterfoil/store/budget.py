@@ -12,7 +12,7 @@ import heapq
 import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import PausedError
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events, metrics
-from counterfoil.store.direct import Direct
+from counterfoil.store.direct import Answer, Direct
 from counterfoil.store.engine import Unreachable, transaction
 
 # These take the next token before it is there, and wait for it.
@@ -224,9 +224,8 @@ class SharedBudget:
             "may_reserve": priority in RESERVING,
             "token": token,
             "hold": self._limits.hold,
-            **self._to_return(),
         }
-        answer = _Answer(**await self._direct.first(_TAKE, given) or {})
+        answer = _Answer(**await self._giving_back(_TAKE, given) or {})
         self._failures = answer.failures
         if answer.slot is not None:
             return _Grant(answer.slot, token, answer.wait)
@@ -249,13 +248,17 @@ class SharedBudget:
 
     async def _return(self) -> None:
         await asyncio.sleep(RETURN_WITHIN)
-        if self._freed:
-            with suppress(*Unreachable):  # they lapse by themselves
-                await self._direct.first(_RETURN, {"platform": self._platform, **self._to_return()})
+        with suppress(*Unreachable):  # the next turn gives them back
+            while self._freed:
+                await self._giving_back(_RETURN, {"platform": self._platform})
 
-    def _to_return(self) -> dict[str, object]:
-        freed, self._freed = self._freed, []
-        return {"freed": [grant.slot for grant in freed], "held_by": [grant.token for grant in freed]}
+    async def _giving_back(self, statement: sa.TextClause, given: Mapping[str, object]) -> Answer | None:
+        """Make a statement that gives back what is free; what it did not reach is given back with the next one."""
+        freed = [*self._freed]
+        places = {"freed": [grant.slot for grant in freed], "held_by": [grant.token for grant in freed]}
+        answer = await self._direct.first(statement, {**given, **places})
+        self._freed = [grant for grant in self._freed if grant not in freed]
+        return answer
 
     async def close(self) -> None:
         """Give back what is free, and close the connection."""

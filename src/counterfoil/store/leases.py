@@ -39,18 +39,21 @@ class Lease:
     ttl: timedelta = TTL
 
 
-# A row that is locked is being used: nobody waits for it. One that would lapse later than any lease can, or that was taken in
-# the future, was written before the clock was set back; a holder that lives notices that it lost it.
+# A row that is locked is being used: nobody waits for it. One that is ours already was taken a moment ago, and the answer lost.
+# One that would lapse later than any lease can, or that was taken in the future, was written before the clock was set back; a holder
+# that lives notices that it lost it.
 _ACQUIRE = sa.text("""
     WITH free AS (
         SELECT FROM counterfoil.leases
         WHERE platform = :platform AND resource = :resource
-            AND (expires_at IS NULL OR expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:ttl AS interval))
-            AND (started_at NOT BETWEEN clock_timestamp() - CAST(:not_within AS interval) AND clock_timestamp()
-                OR CAST(:not_within AS interval) = interval '0')
+            AND (token = :token
+                OR (expires_at IS NULL OR expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:ttl AS interval))
+                AND (started_at NOT BETWEEN clock_timestamp() - CAST(:not_within AS interval) AND clock_timestamp()
+                    OR CAST(:not_within AS interval) = interval '0'))
         FOR UPDATE SKIP LOCKED
     ), taken AS (
-        UPDATE counterfoil.leases l SET token = :token, previous = l.token, holder = :holder,
+        UPDATE counterfoil.leases l SET token = :token, holder = :holder,
+            previous = CASE WHEN l.token = :token THEN l.previous ELSE l.token END,
             expires_at = clock_timestamp() + CAST(:ttl AS interval), started_at = clock_timestamp()
         FROM free WHERE l.platform = :platform AND l.resource = :resource RETURNING l.previous
     ), made AS (

@@ -40,7 +40,7 @@ _TOLD = f"""
 """
 # None before the first reading of the deals is complete: until then nothing is explained by them.
 _NEWS = sa.text("""
-    SELECT (t.state ->> 'deals')::bigint AS place, (SELECT max(version) FROM mirror.deals) AS newest
+    SELECT coalesce((t.state ->> 'deals')::bigint, 0) AS place, (SELECT coalesce(max(version), 0) FROM mirror.deals) AS newest
     FROM counterfoil.cursors d LEFT JOIN counterfoil.cursors t ON t.platform = d.platform AND t.resource = :cursor
     WHERE d.platform = :platform AND d.resource = 'deals' AND d.state @> '{"begun": true}'
 """)
@@ -51,7 +51,9 @@ _DOUBT = sa.text(f"""
     ), doubtful AS (
         SELECT m.id FROM m {_TOLD} WHERE b.operations <> t.operations OR b.amount <> t.amount
     )
-    UPDATE counterfoil.asked k SET balance = NULL FROM doubtful m WHERE k.platform = :platform AND k.account_id = m.id
+    UPDATE counterfoil.asked k SET balance = CASE WHEN a.balance IS NULL THEN 0 END
+    FROM doubtful m JOIN mirror.accounts a ON a.platform = :platform AND a.id = m.id
+    WHERE k.platform = :platform AND k.account_id = m.id
 """)
 _SETTLE = sa.text(f"""
     WITH moved AS MATERIALIZED (
@@ -90,8 +92,7 @@ async def doubt(mirror: Mirror) -> None:
         return
     async with transaction(mirror.engine) as connection:
         await leases.hold(connection, mirror.lease)
-        if news["place"] is not None:
-            await connection.execute(_DOUBT, {**news, "platform": mirror.platform})
+        await connection.execute(_DOUBT, {**news, "platform": mirror.platform})
         await cursors.save(connection, mirror.platform, _CURSOR, {"deals": news["newest"]})
 
 
