@@ -17,6 +17,7 @@ from counterfoil.cli.demo_view import Lines, View
 from counterfoil.cli.options import DONE
 from counterfoil.domain.errors import TransientError
 from counterfoil.store.embedded import EmbeddedPostgres
+from counterfoil.store.embedded_process import Guard
 
 OMTRADER, CTRADER = "omtrader-demo", "ctrader-demo"
 # Clients, accounts and deals before the demo begins. The second platform tells its past by spans of two days and its
@@ -77,12 +78,13 @@ LOOK = 0.5
 def demo(seconds: float | None) -> int:
     """Try everything at once with no settings; Ctrl-C ends it and leaves nothing behind."""
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="counterfoil-demo-") as folder:
+    folder = Path(tempfile.mkdtemp(prefix="counterfoil-demo-"))
+    with contextlib.closing(Guard(folder)):
         console.print("starting PostgreSQL …")
         with EmbeddedPostgres.start(durable=False) as server:
             console.print("look for yourself, in another terminal:")
             console.print(f"  {server.psql}", soft_wrap=True, markup=False)
-            asyncio.run(_demo(console, server.url, Path(folder), seconds))
+            asyncio.run(_demo(console, server.url, folder, seconds))
     console.print("ended; nothing is left behind")
     return DONE
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from counterfoil.domain.errors import TransientError
+from counterfoil.store.embedded_process import Guard
 
 # Seconds until a part must have started, and until it must have ended before it is killed.
 START, END = 60.0, 30.0
@@ -29,7 +30,7 @@ class Ended:
 
 @contextlib.asynccontextmanager
 async def child(name: str, arguments: list[str], folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A counterfoil process in a session of its own, so that Ctrl-C reaches it through us, in order.
+    """A counterfoil process in a session of its own, so that Ctrl-C reaches it through us, in order; we may be killed, and it ends.
 
     What it says goes to a file in `folder` that is called like it.
     """
@@ -38,6 +39,8 @@ async def child(name: str, arguments: list[str], folder: Path) -> AsyncIterator[
             sys.executable, "-m", "counterfoil", *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    guard = Guard(None)
+    guard.watch(process.pid)
     try:
         yield process
     finally:
@@ -48,6 +51,8 @@ async def child(name: str, arguments: list[str], folder: Path) -> AsyncIterator[
         except TimeoutError:
             process.kill()
             await process.wait()
+        guard.watch(None)
+        guard.close()
 
 
 async def until_said(process: asyncio.subprocess.Process, log: Path, words: str, stop: asyncio.Event) -> str | None:

@@ -164,7 +164,7 @@ def _setpriv(user: int, group: int, leave: str) -> tuple[str, ...]:
 
 
 class Guard:
-    """A small process that ends the server, and removes its directory if that is temporary, once we are gone."""
+    """A small process that ends a child of ours, and removes its directory if that is temporary, once we are gone."""
 
     def __init__(self, temporary: Path | None) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
@@ -180,7 +180,7 @@ class Guard:
 
     def watch(self, pid: int | None) -> None:
         """The process to end when we are gone; None once it has ended, as its number may then be another's."""
-        with contextlib.suppress(BrokenPipeError):  # somebody ended the guard; the server works without
+        with contextlib.suppress(BrokenPipeError):  # somebody ended the guard; the child works without
             if self._process.stdin is not None and not self._process.stdin.closed:
                 self._process.stdin.write(f"{pid or ''}\n".encode())
 
