@@ -92,11 +92,7 @@ COMMENTS = {
     "take_turn": "Give places back, and ask for a turn as take_token does",
     "await_versions(bigint)": "Wait for the end of whoever drew a version before this one; to be called before the commit",
 }
-
-
 LEDGER = ("profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd", "deleted_at")
-
-
 ASKED = "The account's balance when asked, {}account currency; null: was null{}"
 
 

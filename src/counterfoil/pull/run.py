@@ -44,9 +44,10 @@ class Memory:
 
     It holds only while no other replica has run the same resource: `token` is the lease under which it was made, and the
     next run's lease names its predecessor; and not for ever, for whatever else may write the same rows. `since`: when it was
-    begun, on the run's clock. `swept_at`: when a sweep last moved on in the same table. `lists`: by a name of the run's own; `ids`: of the newest complete listing that needs no more
-    thought; `order`: the same as it was listed, list by list, where there may be many; `said`: what need not be said at every run;
-    `found`: whether earlier parts of a reading that is not complete yet found anything.
+    begun, on the run's clock. `swept_at`: when a sweep last moved on in the same table. `lists`: by a name of the run's own;
+    `ids`: of the newest complete listing that needs no more thought; `order`: the same as it was listed, list by list, where
+    there may be many; `said`: what need not be said at every run; `found`: whether earlier parts of a reading that is not
+    complete yet found anything.
     """
 
     since: float
