@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -59,10 +59,16 @@ def batch_of(number: int, *, first: int = 0, **fields: object) -> Page:
     return page(*({"id": 1_000 * number + at, "currency": "EUR", **fields} for at in range(first, ROWS)))
 
 
+@asynccontextmanager
+async def reading_of(database: AsyncEngine, platform: str) -> AsyncIterator[Reading]:
+    one = Reading(Mirror(database, await leases.acquire(database, platform, "accounts")))
+    async with aclosing(one.appending):
+        yield one
+
+
 @pytest.fixture
 async def reading(database) -> AsyncIterator[Reading]:
-    one = Reading(Mirror(database, await leases.acquire(database, "live", "accounts")))
-    async with aclosing(one.appending):
+    async with reading_of(database, "live") as one:
         yield one
 
 
@@ -246,8 +252,7 @@ async def test_without_the_lease_nothing_is_written(database, reading, gate):
 
 async def test_who_lost_the_lease_and_brings_rows_that_the_holder_brought_is_told_so(database, reading, gate):
     await query(database, "UPDATE counterfoil.leases SET expires_at = clock_timestamp() - interval '1 s'")
-    holder = Reading(Mirror(database, await leases.acquire(database, "live", "accounts")))
-    async with aclosing(holder.appending):
+    async with reading_of(database, "live") as holder:
         await holder.add(1)
         await gate.copied[0].wait()
         await reading.add(1)
@@ -304,11 +309,14 @@ async def test_to_draw_row_by_row_waits_for_all_who_drew_before(database, readin
     assert await value(database, "SELECT version > :newest FROM mirror.clients", newest=newest)
 
 
-async def test_whoever_drew_later_commits_later_whichever_reading_it_is_of(database, reading, gate):
-    other = Reading(Mirror(database, await leases.acquire(database, "other", "accounts")))
-    async with aclosing(other.appending):
+@pytest.mark.parametrize("between", [0, 10], ids=["at once", "with a draw between that fails"])
+async def test_whoever_drew_later_commits_later_whichever_reading_it_is_of(database, reading, gate, between):
+    async with reading_of(database, "other") as other:
         await reading.add(1)
         await gate.copied[0].wait()
+        if between:
+            async with database.connect() as failed:
+                await copying.draw_versions(failed, between)
         await other.add(1)
         gate.open(1)
         await until_blocked(database)
@@ -319,22 +327,6 @@ async def test_whoever_drew_later_commits_later_whichever_reading_it_is_of(datab
         *["live"] * ROWS,
         *["other"] * ROWS,
     ]
-
-
-async def test_whoever_drew_later_waits_for_all_before_even_where_one_between_failed(database, reading, gate):
-    other = Reading(Mirror(database, await leases.acquire(database, "other", "accounts")))
-    async with aclosing(other.appending):
-        await reading.add(1)
-        await gate.copied[0].wait()
-        async with database.connect() as failed:
-            await copying.draw_versions(failed, 10)
-        await other.add(1)
-        gate.open(1)
-        await until_blocked(database)
-        assert await count(database) == 0
-        gate.open(0)
-        await other.appending.drain()
-    assert await value(database, "SELECT count(*) FROM mirror.accounts") == 2 * ROWS
 
 
 @pytest.mark.parametrize("drawn", [2**31 - 5, 2**33 - 3], ids=["the numbers of locks begin anew", "again"])
