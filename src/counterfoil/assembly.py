@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 # Requests under way at once for one resource: pages enough to go on with while others are written (pull.history.TOGETHER).
-MOST_AHEAD = 16
+MOST_AHEAD = 12
 # A place in the budget is kept this much longer than a request may take, in seconds.
 HOLD_MARGIN = 5.0
 

@@ -68,6 +68,23 @@ async def ask(budget: SharedBudget, priority: Priority = NORMAL) -> None:
         pass
 
 
+async def take(budget: SharedBudget, priority: Priority = NORMAL) -> object:
+    (outcome,) = await budget._take(priority, 1)
+    return outcome
+
+
+def statements(monkeypatch, live: SharedBudget) -> list[sa.TextClause]:
+    """Those that it makes from here on."""
+    made, real = [], live._direct.all
+
+    async def noted(statement, given):
+        made.append(statement)
+        return await real(statement, given)
+
+    monkeypatch.setattr(live._direct, "all", noted)
+    return made
+
+
 async def expect_free(database: AsyncEngine, budget: SharedBudget) -> None:
     """Nothing is held any more, and the next request goes through."""
     await until(database, f"(SELECT {TAKEN}) = 0")
@@ -137,22 +154,22 @@ async def test_processes_together_never_exceed_rate_burst_and_concurrency(databa
 
 
 async def test_a_bucket_that_nobody_knows_starts_empty(process):
-    wait = await process(per_second=SLOW)._take(NORMAL)
+    wait = await take(process(per_second=SLOW))
     assert 1 / SLOW - 5 < wait <= 1 / SLOW
 
 
 async def test_a_full_bucket_gives_its_burst_and_no_more(database, process):
     live = process(per_second=SLOW, burst=4)
     await fill(database)
-    assert [granted(await live._take(NORMAL)) for _ in range(5)] == [True] * 4 + [False]
+    assert [granted(await take(live, NORMAL)) for _ in range(5)] == [True] * 4 + [False]
 
 
 async def test_a_rate_that_is_no_whole_microsecond_is_rounded_down(database, process):
     live = process(per_second=3)
     await fill(database)
-    await live._take(NORMAL)
+    await take(live, NORMAL)
     first = await value(database, "SELECT next_at FROM counterfoil.budgets")
-    await live._take(NORMAL)
+    await take(live, NORMAL)
     second = await value(database, "SELECT next_at FROM counterfoil.budgets")
     assert (second - first).microseconds >= 333_334
 
@@ -160,9 +177,9 @@ async def test_a_rate_that_is_no_whole_microsecond_is_rounded_down(database, pro
 async def test_no_more_requests_are_under_way_than_allowed(database, process):
     here, there = process(concurrent=2), process(concurrent=2)
     await fill(database)
-    assert granted(await here._take(NORMAL))
-    assert granted(await there._take(NORMAL))
-    assert not granted(await here._take(MONEY))
+    assert granted(await take(here, NORMAL))
+    assert granted(await take(there, NORMAL))
+    assert not granted(await take(here, MONEY))
 
 
 DAWDLE = """
@@ -178,7 +195,7 @@ async def test_two_who_ask_at_once_do_not_get_the_same_token(database, process):
     await query(database, DAWDLE)
     async with transaction(database) as connection:
         await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
-        both = [asyncio.create_task(budget._take(NORMAL)) for budget in (here, there)]
+        both = [asyncio.create_task(take(budget, NORMAL)) for budget in (here, there)]
         await until_blocked(database, 2)
     assert sorted([granted(await take) for take in both]) == [False, True]
 
@@ -188,7 +205,7 @@ async def test_a_place_comes_back_with_the_next_turn_that_is_asked_for(database,
     await fill(database)
     monkeypatch.setattr(budget, "RETURN_WITHIN", 60.0)
     await ask(here)
-    assert not granted(await there._take(NORMAL))
+    assert not granted(await take(there, NORMAL))
     await ask(here)
     monkeypatch.undo()
     here._returning.cancel()
@@ -202,7 +219,7 @@ async def test_a_place_comes_back_by_itself_when_nobody_asks(database, process):
     await ask(here)
     await ask(there)
     await until(database, f"(SELECT {TAKEN}) = 0")
-    assert (here._freed, there._freed) == ([], [])
+    assert (here._freed, there._freed) == ({}, {})
 
 
 async def test_a_place_is_back_when_the_budget_is_closed(database, process):
@@ -216,7 +233,7 @@ async def test_a_place_is_back_when_the_budget_is_closed(database, process):
 async def test_the_place_of_a_process_that_died_is_free_again_after_a_while(database, process):
     dead, alive = process(concurrent=1, hold=0.1), process(concurrent=1)
     await fill(database)
-    assert granted(await dead._take(NORMAL))
+    assert granted(await take(dead, NORMAL))
     await until(database, "expires_at < clock_timestamp() FROM counterfoil.slots")
     await ask(alive)
     await until(database, f"(SELECT {TAKEN}) = 0")
@@ -224,7 +241,7 @@ async def test_the_place_of_a_process_that_died_is_free_again_after_a_while(data
 
 async def test_a_place_is_kept_for_the_whole_of_a_wait_and_a_request(database, process):
     live = process(per_second=SLOW, burst=1, hold=5.0)
-    grant = await live._take(MONEY)
+    grant = await take(live, MONEY)
     assert grant.wait > 90
     assert await value(database, "SELECT expires_at > clock_timestamp() + interval '95 s' FROM counterfoil.slots")
 
@@ -272,17 +289,17 @@ async def test_money_takes_a_place_before_the_sweeps_of_another_process(database
 @pytest.mark.parametrize("priority", [MONEY, PROBE])
 async def test_money_takes_the_next_token_before_it_is_there_and_others_wait_behind_it(process, priority):
     sweeping, paying = process(per_second=SLOW, burst=1), process(per_second=SLOW, burst=1)
-    behind = await sweeping._take(SWEEP)
-    grant = await paying._take(priority)
+    behind = await take(sweeping, SWEEP)
+    grant = await take(paying, priority)
     assert behind - 5 < grant.wait <= behind
-    assert await sweeping._take(SWEEP) > grant.wait + 90
+    assert await take(sweeping, SWEEP) > grant.wait + 90
 
 
 async def test_a_sweep_leaves_one_token_for_the_others(database, process):
     live = process(per_second=SLOW, burst=3)
     await fill(database)
-    assert [granted(await live._take(SWEEP)) for _ in range(3)] == [True, True, False]
-    assert granted(await live._take(NORMAL))
+    assert [granted(await take(live, SWEEP)) for _ in range(3)] == [True, True, False]
+    assert granted(await take(live, NORMAL))
 
 
 @pytest.mark.parametrize(("urgent", "other"), [(MONEY, PROBE), (PROBE, OPEN), (OPEN, NORMAL), (NORMAL, SWEEP)])
@@ -291,22 +308,22 @@ async def test_whoever_is_turned_away_is_served_before_the_less_urgent_of_all_pr
 ):
     here, there = process(concurrent=1, burst=9), process(concurrent=1, burst=9)
     await fill(database)
-    grant = await there._take(other)
-    assert not granted(await here._take(urgent))
+    grant = await take(there, other)
+    assert not granted(await take(here, urgent))
     there._free(grant)
-    assert not granted(await there._take(other))
-    grant = await here._take(urgent)
+    assert not granted(await take(there, other))
+    grant = await take(here, urgent)
     assert granted(grant)
     here._free(grant)
     await here.close()
-    assert granted(await there._take(other))
+    assert granted(await take(there, other))
 
 
 async def test_one_who_waited_and_went_away_holds_up_the_others_only_for_a_moment(database, process):
     here, there = process(concurrent=1), process(concurrent=1)
     await fill(database)
-    grant = await there._take(NORMAL)
-    assert not granted(await here._take(MONEY))
+    grant = await take(there, NORMAL)
+    assert not granted(await take(here, MONEY))
     there._free(grant)
     await ask(there, SWEEP)
     assert await value(database, "SELECT waiting FROM counterfoil.budgets") is None
@@ -386,8 +403,8 @@ async def test_a_turn_of_one_who_is_cancelled_meanwhile_goes_to_the_next(databas
     await fill(database)
     real, asked, go_on = live._take, asyncio.Event(), asyncio.Event()
 
-    async def slow(priority: Priority) -> object:
-        outcome = await real(priority)
+    async def slow(*asked_for: object) -> object:
+        outcome = await real(*asked_for)
         asked.set()
         await go_on.wait()
         return outcome
@@ -448,6 +465,59 @@ def test_a_process_can_end_while_requests_wait(database_url):
     assert asyncio.run(work()) == len(Priority)
 
 
+# --- what it costs ------------------------------------------------------------------------------------------------------
+
+
+async def test_those_who_ask_at_once_are_served_by_one_statement_in_their_order(database, process, monkeypatch):
+    live, served = process(), []
+    await fill(database)
+    made = statements(monkeypatch, live)
+
+    async def request(number: int, priority: Priority) -> None:
+        async with live.request(priority):
+            served.append(number)
+
+    await asyncio.gather(
+        *(request(number, priority) for number, priority in enumerate([SWEEP, NORMAL, NORMAL, NORMAL]))
+    )
+    assert (made.count(budget._TAKE), served) == (2, [1, 2, 3, 0])
+
+
+async def test_where_not_all_who_ask_at_once_can_be_served_the_first_ones_are(database, process):
+    live, there = process(burst=3, per_second=SLOW, concurrent=10), process(burst=3, per_second=SLOW)
+    await fill(database)
+    outcomes = await live._take(NORMAL, 5)
+    assert [granted(outcome) for outcome in outcomes] == [True] * 3 + [False]
+    assert not granted(await take(there))
+    assert await value(database, f"SELECT {TAKEN}") == 3
+
+
+async def test_no_more_turns_are_asked_for_at_once_than_there_are_places(database, process):
+    live = process(concurrent=2)
+    await fill(database)
+    async with occupied(live):
+        waiting = [asyncio.create_task(ask(live)) for _ in range(3)]
+        await until_waiting(live, 3)
+        assert live._wanted() == 1
+        await asyncio.gather(*waiting)
+    await expect_free(database, live)
+
+
+async def test_while_turns_are_asked_for_nothing_else_gives_places_back(database, process, monkeypatch):
+    monkeypatch.setattr(budget, "RETURN_WITHIN", 1.0)
+    live = process()
+    await fill(database)
+    made = statements(monkeypatch, live)
+    async with asyncio.timeout(20):
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            await ask(live)
+    assert set(made) == {budget._TAKE}
+    await asyncio.wait([live._returning])
+    assert made[-1] is budget._RETURN
+    assert made.count(budget._RETURN) == 1
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -455,7 +525,7 @@ async def test_an_error_is_told_to_everybody_who_waits_and_the_next_one_tries_an
     live = process()
     await fill(database)
 
-    async def broken(_: Priority) -> object:
+    async def broken(*_: object) -> object:
         raise ZeroDivisionError
 
     monkeypatch.setattr(live, "_take", broken)
@@ -497,9 +567,9 @@ async def test_a_clock_that_was_set_back_does_not_stop_a_platform(database, proc
 async def test_a_clock_that_was_set_back_does_not_keep_a_place(database, process):
     live = process(concurrent=1)
     await fill(database)
-    await live._take(NORMAL)
+    await take(live, NORMAL)
     await query(database, "UPDATE counterfoil.slots SET expires_at = now() + interval '1 day'")
-    assert granted(await live._take(NORMAL))
+    assert granted(await take(live, NORMAL))
 
 
 # --- pauses -----------------------------------------------------------------------------------------------------------
@@ -632,7 +702,7 @@ async def test_places_that_became_free_while_the_database_was_away_are_given_bac
 async def test_a_place_that_becomes_free_while_another_is_given_back_is_given_back_too(database, process, monkeypatch):
     await fill(database)
     one, first, second = process(), asyncio.Event(), asyncio.Event()
-    statement = one._direct.first
+    statement = one._direct.all
 
     async def meanwhile(asked, given):
         if asked is budget._RETURN and not second.is_set():
@@ -644,7 +714,7 @@ async def test_a_place_that_becomes_free_while_another_is_given_back_is_given_ba
         async with one.request(NORMAL):
             await until.wait()
 
-    monkeypatch.setattr(one._direct, "first", meanwhile)
+    monkeypatch.setattr(one._direct, "all", meanwhile)
     tasks = [asyncio.create_task(hold(event)) for event in (first, second)]
     other = tasks[1]
     await until(database, f"(SELECT {TAKEN}) = 2")
@@ -684,7 +754,7 @@ async def test_who_gives_back_a_place_that_lapsed_waits_for_one_who_takes_it(dat
         lapsed=lapsed,
     )
     one = process()
-    one._freed.append(budget._Grant(1, lapsed, 0.0))
+    one._freed[budget._Grant(1, lapsed, 0.0)] = time.monotonic()
     async with transaction(database) as taking:
         await taking.execute(sa.text("SELECT FROM counterfoil.budgets WHERE platform = 'live' FOR UPDATE"))
         asking = asyncio.create_task(ask(one))

@@ -197,6 +197,32 @@ async def test_of_a_page_that_nobody_remembers_no_digest_is_made(client, monkeyp
     assert (await client.page("deals", Query(limit=1000))).digest == b""
 
 
+async def test_of_many_answers_that_came_at_once_none_is_read_before_others_had_their_turn(client, monkeypatch):
+    plain, turns, read_at, all_are_there = module.RowFormat.plain, [0], [], asyncio.Barrier(5)
+
+    def noted(*given):
+        read_at.append(turns[0])
+        return plain(*given)
+
+    async def others():
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    async def at_once(*_given):
+        await all_are_there.wait()
+        return answered
+
+    await client.log_in()
+    answered = await client.calls.get("/api/v1/manager/accounts", Priority.NORMAL, {"page": 1, "limit": 100})
+    monkeypatch.setattr(client.calls, "get", at_once)
+    monkeypatch.setattr(module.RowFormat, "plain", noted)
+    beside = asyncio.create_task(others())
+    await asyncio.gather(*(client.page("accounts", Query(limit=100)) for _ in range(5)))
+    beside.cancel()
+    assert len(set(read_at)) == 5
+
+
 async def test_an_answer_that_differs_is_read(sandbox, client):
     first = await client.page("accounts", ALL)
     sandbox.books.trade(5)

@@ -23,13 +23,13 @@ from support.tls_server import answer, answers, canned, hang_up, silence
 MIB = 1024 * 1024
 
 # Reading and changing go by different libraries; what is true of the one must be true of the other.
-METHODS = ("GET", "POST")
-method = "GET"
+WAYS = {"reading": {"method": "GET"}, "login": {"method": "POST", "login": True}, "changing": {"method": "POST"}}
+way = WAYS["reading"]
 
 
-@pytest.fixture(params=METHODS, autouse=True)
+@pytest.fixture(params=WAYS, autouse=True)
 def each_way(request, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "method", request.param)
+    monkeypatch.setattr(sys.modules[__name__], "way", WAYS[request.param])
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +52,8 @@ async def opened(url, **options):
 
 
 async def ask(http, budget, path="/list", **options):
-    given = {"headers": {}, "priority": Priority.NORMAL, **options}
-    return await http.exchange(method, path, budget=budget, **given)
+    given = {"headers": {}, "priority": Priority.NORMAL, "path": path, **way, **options}
+    return await http.exchange(budget=budget, **given)
 
 
 async def asked(url, budget, **options):
@@ -83,6 +83,12 @@ async def test_digests_are_equal_only_for_the_same_content_of_the_same_path(budg
 
 async def test_the_body_of_an_answer_is_not_in_its_repr():
     assert "secret" not in repr(Answer(200, b'{"access_token":"secret"}'))
+
+
+async def test_only_what_changes_something_goes_by_httpx_itself(budget):
+    async with canned(answer(b"hello")) as server, opened(server.url) as http:
+        await ask(http, budget)
+        assert (http._transport._changing is not None) == (way is WAYS["changing"])
 
 
 # TLS

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from counterfoil.domain import cursor as cursors
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
-from counterfoil.store import copying, engine
+from counterfoil.store import appending, copying, engine
 from counterfoil.store import cursors as positions
 from counterfoil.store.mirror import Mirror
 from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
@@ -155,6 +155,22 @@ async def test_a_first_reading_that_is_cancelled_goes_on_where_it_stopped(databa
         await one_pass(puller, "symbols", "deals")
         assert it.differences("deals") == []
         assert min(starts(it.asked("deals"))) >= read - 20 - 50
+
+
+@pytest.mark.usefixtures("small_overlap")
+async def test_a_first_reading_begins_with_few_pages_together(database_url, monkeypatch):
+    async with bench(database_url, deals=500) as it:
+        add, lengths = appending.Appending.add, []
+
+        async def noted(self, page, states):
+            lengths.append(page.rows)
+            await add(self, page, states)
+
+        monkeypatch.setattr(history, "TOGETHER", 4)
+        monkeypatch.setattr(appending.Appending, "add", noted)
+        await one_pass(it.puller(page_size=20), "symbols", "deals")
+        together = [round(rows / 20) for rows in lengths]
+        assert together[:5] == [1, 2, 4, 4, 4]
 
 
 def starts(requests: list[str]) -> list[int]:

@@ -185,6 +185,7 @@ def test_roles_read_every_table_of_the_mirror_and_write_none(connection, table):
         "SELECT 1 FROM counterfoil.alembic_version",
         "SELECT counterfoil.take_token('x', 1, 1, 1, 0, 0, true, gen_random_uuid(), 1)",
         "SELECT counterfoil.take_turn('x', 1, 1, 1, 0, 0, true, gen_random_uuid(), 1, '{}', '{}')",
+        "SELECT counterfoil.take_turns('x', 1, 1, 1, 0, 0, true, ARRAY[gen_random_uuid()], 1, '{}', '{}')",
         "SELECT counterfoil.lock_versions()",
         "SELECT counterfoil.draw_versions(1)",
         "SELECT nextval('mirror.version')",

@@ -26,7 +26,7 @@ from counterfoil.domain.errors import ConfigurationError
 from counterfoil.domain.outcome import Silence
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Budget
-from counterfoil.platforms.transport import ByMethod
+from counterfoil.platforms.transport import CHANGES_NOTHING, ByPurpose
 
 # No page of ours comes near; a body without an end is cut off here.
 BODY_LIMIT = 32 * 1024 * 1024
@@ -81,6 +81,12 @@ class Request:
     given_headers: Mapping[str, str] = field(repr=False)
     params: Mapping[str, str | int] | None = None
     body: bytes | None = field(default=None, repr=False)
+    login: bool = False
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """Which way it goes."""
+        return {CHANGES_NOTHING: True} if self.method == "GET" or self.login else {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -112,7 +118,7 @@ class Http:
         # Whatever is not plainly http is verified; httpx itself takes HTTPS:// for https.
         verify = urlsplit(base_url).scheme != "http" and tls_context(ca_file)
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
-        self._transport = ByMethod(verify, limits)
+        self._transport = ByPurpose(verify, limits)
         self._client = httpx.AsyncClient(
             base_url=base_url,
             transport=self._transport,
@@ -141,11 +147,13 @@ class Http:
         body: bytes | None = None,
         deadline: float = math.inf,
         limited_apart: bool = False,
+        login: bool = False,
     ) -> Answer:
         """Send one request when the budget allows, and tell the budget how it went.
 
         `body`: JSON. `deadline`: on the clock of time.monotonic(); after it no byte leaves, and NOT_CONNECTED says so.
-        `limited_apart`: an answer 429 concerns requests of this sort alone, and the caller minds it.
+        `limited_apart`: an answer 429 concerns requests of this sort alone, and the caller minds it. `login`: it opens a session and
+        changes nothing else.
 
         Raises:
             PausedError: the budget does not allow it for longer than a request may wait.
@@ -155,7 +163,7 @@ class Http:
                 return Answer(
                     0, silence=Silence.NOT_CONNECTED, reason="no turn came before the attempt's time was over"
                 )
-            answer = await self._send(Request(method, path, headers, params, body))
+            answer = await self._send(Request(method, path, headers, params, body, login=login))
         if answer.status in (425, 429) and limited_apart:
             pass
         elif answer.status in (425, 429):
@@ -184,7 +192,12 @@ class Http:
         pieces: list[bytes] = []
         length = 0
         wanted = self._client.build_request(
-            request.method, request.path, headers=request.headers, params=request.params, content=request.body
+            request.method,
+            request.path,
+            headers=request.headers,
+            params=request.params,
+            content=request.body,
+            extensions=request.extensions,
         )
         # The client's own way from here on is about redirects, cookies and credentials, of which there are none.
         response = await self._transport.handle_async_request(wanted)

@@ -1,4 +1,4 @@
-"""The way of GET requests: aiohttp beneath httpx, at a third of its CPU for long answers.
+"""The way of requests that change nothing: aiohttp beneath httpx, at a third of its CPU for long answers.
 
 What changes something never goes this way. What became of it is told by httpx's own transport, and a library that sends a request
 again by itself, as aiohttp may, has no place there. Here it is told not to.
@@ -14,27 +14,35 @@ from yarl import URL
 # Bytes that wait for us before the sender is held up; a page of a thousand rows comes in a few pieces.
 _WAITING = 1 << 20
 
+# A request that may be sent twice without harm: it reads, or opens a session of ours.
+CHANGES_NOTHING = "counterfoil.changes_nothing"
 # All that can fail before a byte of the request has left.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientSSLError)
 
 
-class ByMethod(httpx.AsyncBaseTransport):
-    """GET by aiohttp, everything else by httpx."""
+class ByPurpose(httpx.AsyncBaseTransport):
+    """What has the extension CHANGES_NOTHING goes by aiohttp, everything else by httpx."""
 
     def __init__(self, verify: ssl.SSLContext | bool, limits: httpx.Limits) -> None:  # noqa: FBT001 - httpx's word
+        self._verify = verify
+        self._limits = limits
         self._reading = _Aiohttp(verify, limits)
-        self._others = httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False)
+        self._changing: httpx.AsyncHTTPTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See httpx.AsyncBaseTransport."""
-        if request.method == "GET" and request.url.scheme in ("http", "https") and request.url.host:
+        if CHANGES_NOTHING in request.extensions and request.url.scheme in ("http", "https") and request.url.host:
             return await self._reading.handle_async_request(request)
-        return await self._others.handle_async_request(request)
+        if self._changing is None:
+            # Loads much, which a process that only reads does without.
+            self._changing = httpx.AsyncHTTPTransport(verify=self._verify, limits=self._limits, trust_env=False)
+        return await self._changing.handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._reading.aclose()
-        await self._others.aclose()
+        if self._changing is not None:
+            await self._changing.aclose()
 
 
 class _Aiohttp(httpx.AsyncBaseTransport):
@@ -64,9 +72,11 @@ class _Aiohttp(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         wait = request.extensions.get("timeout", {}).get("connect")
         try:
-            answer = await self._session().get(
+            answer = await self._session().request(
+                request.method,
                 URL(str(request.url), encoded=True),
                 headers=request.headers,
+                data=request.content or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=wait),
             )

@@ -66,6 +66,8 @@ class _Batch:
     _moved: bool = False
     _sent_at: float = field(default_factory=time.monotonic)
     _before: dict[int, bytes] = field(default_factory=dict)
+    # Few at first, so that PostgreSQL has something to do while the next ones come.
+    _together: int = 1
 
     async def add(self, page: Page, position: Position) -> None:
         """Take a page; what is only read again moves nothing."""
@@ -74,7 +76,7 @@ class _Batch:
             self.cursor = self.cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
             self._moved = True
         self._pages.append(self._less_overlap(page))
-        if len(self._pages) >= TOGETHER or time.monotonic() - self._sent_at > LONGEST_WAIT:
+        if len(self._pages) >= self._together or time.monotonic() - self._sent_at > LONGEST_WAIT:
             await self._send()
 
     async def finish(self) -> HistoryCursor:
@@ -95,6 +97,7 @@ class _Batch:
         if self._pages:
             states = {self.resource: self.cursor.dump()} if self._moved else {}
             await self.appending.add(joined(self._pages), states)
+            self._together = min(2 * self._together, TOGETHER)
         self._pages, self._moved, self._sent_at = [], False, time.monotonic()
 
 

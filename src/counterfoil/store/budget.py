@@ -40,8 +40,8 @@ OWN_PLACE_POLL = 0.2
 RETURN_WITHIN = 0.01
 
 _TAKE = sa.text("""
-    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turn(:platform, :per_second, :burst, :concurrent, :urgency,
-        :spare, :may_reserve, :token, :hold, :freed, :held_by)
+    SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turns(:platform, :per_second, :burst, :concurrent, :urgency,
+        :spare, :may_reserve, :tokens, :hold, :freed, :held_by)
 """)
 _RETURN = sa.text("""
     UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL
@@ -109,6 +109,10 @@ class _Grant:
     wait: float
 
 
+# A turn, that there is none for long, or how many seconds to wait before the next try.
+_Outcome = _Grant | PausedError | float
+
+
 class _Answer(NamedTuple):
     wait: float
     slot: int | None
@@ -138,7 +142,8 @@ class SharedBudget:
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._held = 0
-        self._freed: list[_Grant] = []
+        # With the moment since when it waits to be given back.
+        self._freed: dict[_Grant, float] = {}
         self._returning: asyncio.Task[None] | None = None
         self._failures = 0
 
@@ -173,13 +178,13 @@ class SharedBudget:
         try:
             while self._anybody_waits():
                 self._changed.clear()
-                outcome = await self._take(self._waiting[0].priority)
-                if isinstance(outcome, _Grant):
-                    self._grant(outcome)
-                elif isinstance(outcome, PausedError):
-                    self._refuse_all(outcome)
-                else:
-                    await self._wait_for_change(outcome)
+                for outcome in await self._take(self._waiting[0].priority, self._wanted()):
+                    if isinstance(outcome, _Grant):
+                        self._grant(outcome)
+                    elif isinstance(outcome, PausedError):
+                        self._refuse_all(outcome)
+                    else:
+                        await self._wait_for_change(outcome)
         except Exception as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
             self._refuse_all(error)
 
@@ -193,6 +198,11 @@ class SharedBudget:
         while self._waiting and self._waiting[0].granted.done():
             heapq.heappop(self._waiting)
         return bool(self._waiting)
+
+    def _wanted(self) -> int:
+        """How many turns may be asked for at once: as many as wait that are equally urgent, and have a place here."""
+        equals = sum(waiter.priority is self._waiting[0].priority for waiter in self._waiting)
+        return max(1, min(equals, self._limits.concurrent - self._held))
 
     def _grant(self, grant: _Grant) -> None:
         """To the most urgent by now, which need not be the one for whom it was asked."""
@@ -212,8 +222,9 @@ class SharedBudget:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    async def _take(self, priority: Priority) -> "_Grant | PausedError | float":
-        token = uuid.uuid4()
+    async def _take(self, priority: Priority, most: int) -> list[_Outcome]:
+        """Ask for so many turns; the last outcome may be no turn, and then there are fewer."""
+        tokens = [uuid.uuid4() for _ in range(most)]
         given = {
             "platform": self._platform,
             "per_second": self._limits.per_second,
@@ -222,11 +233,14 @@ class SharedBudget:
             "urgency": int(priority),
             "spare": min(1, self._limits.burst - 1) if priority is Priority.SWEEP else 0,
             "may_reserve": priority in RESERVING,
-            "token": token,
+            "tokens": tokens,
             "hold": self._limits.hold,
         }
-        answer = _Answer(**await self._giving_back(_TAKE, given) or {})
-        self._failures = answer.failures
+        answers = [_Answer(**row) for row in await self._giving_back(_TAKE, given)]
+        self._failures = answers[-1].failures
+        return [self._outcome(token, answer) for token, answer in zip(tokens, answers, strict=False)]
+
+    def _outcome(self, token: uuid.UUID, answer: _Answer) -> _Outcome:
         if answer.slot is not None:
             return _Grant(answer.slot, token, answer.wait)
         if answer.paused and answer.wait > PATIENCE:
@@ -241,24 +255,28 @@ class SharedBudget:
     def _free(self, grant: _Grant) -> None:
         """The place is free for others in this process at once, and for other processes very soon."""
         self._held -= 1
-        self._freed.append(grant)
+        self._freed[grant] = time.monotonic()
         self._changed.set()
         if self._returning is None or self._returning.done():
             self._returning = asyncio.create_task(self._return())
 
     async def _return(self) -> None:
-        await asyncio.sleep(RETURN_WITHIN)
         with suppress(*Unreachable):  # the next turn gives them back
             while self._freed:
-                await self._giving_back(_RETURN, {"platform": self._platform})
+                left = next(iter(self._freed.values())) + RETURN_WITHIN - time.monotonic()
+                if left > 0:
+                    await asyncio.sleep(left)
+                else:
+                    await self._giving_back(_RETURN, {"platform": self._platform})
 
-    async def _giving_back(self, statement: sa.TextClause, given: Mapping[str, object]) -> Answer | None:
+    async def _giving_back(self, statement: sa.TextClause, given: Mapping[str, object]) -> list[Answer]:
         """Make a statement that gives back what is free; what it did not reach is given back with the next one."""
         freed = [*self._freed]
         places = {"freed": [grant.slot for grant in freed], "held_by": [grant.token for grant in freed]}
-        answer = await self._direct.first(statement, {**given, **places})
-        self._freed = [grant for grant in self._freed if grant not in freed]
-        return answer
+        answers = await self._direct.all(statement, {**given, **places})
+        for grant in freed:
+            self._freed.pop(grant, None)
+        return answers
 
     async def close(self) -> None:
         """Give back what is free, and close the connection."""

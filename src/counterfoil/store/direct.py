@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.rows import dict_row
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -36,6 +37,11 @@ class Direct:
         Raises:
             Unreachable: the database cannot be reached.
         """
+        answers = await self.all(statement, given)
+        return answers[0] if answers else None
+
+    async def all(self, statement: sa.TextClause, given: Mapping[str, object]) -> list[Answer]:
+        """The rows that a statement gives. Raises as `first` does."""
         known = self._connection
         try:
             return await self._ask(statement, given)
@@ -47,15 +53,16 @@ class Direct:
                 raise
         return await self._ask(statement, given)
 
-    async def _ask(self, statement: sa.TextClause, given: Mapping[str, object]) -> Answer | None:
+    async def _ask(self, statement: sa.TextClause, given: Mapping[str, object]) -> list[Answer]:
         async with self._opening:
             connection = self._connection or await plain_connection(self._url, prepare_threshold=1)
             self._connection = connection
-        cursor = await connection.execute(_written(statement), given)
-        row = await cursor.fetchone() if cursor.description else None
-        return (
-            None if row is None else dict(zip((column.name for column in cursor.description or ()), row, strict=True))
-        )
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(_written(statement), given)
+        # Not `description`, which makes an object of every column.
+        if cursor.pgresult is None or cursor.pgresult.nfields == 0:
+            return []
+        return list(await cursor.fetchall())
 
     async def _forget(self, connection: "psycopg.AsyncConnection[tuple[Any, ...]] | None") -> None:
         if connection is not None and self._connection is connection:

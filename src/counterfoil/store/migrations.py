@@ -19,7 +19,7 @@ from counterfoil.store.engine import brief, sync_url
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """The revisions that this code knows, as the scripts in `alembic/versions` have them, from the first to the newest."""
 VERSION_SCHEMA = "counterfoil"
 VERSION_TABLE = "alembic_version"

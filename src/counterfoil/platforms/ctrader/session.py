@@ -99,6 +99,7 @@ class TokenKeeper(Keeper):
             headers={},
             body=msgspec.json.encode(body),
             limited_apart=True,
+            login=True,
         )
         token = await self._granted(answer)
         session = Session(

@@ -1,5 +1,6 @@
 """OMTrader as the pulls see it: pages of records, read with one session under one budget."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -42,6 +43,7 @@ class OMTrader:
     """Lists that tell whether a manager may read what is mirrored."""
 
     def __init__(self, connection: Connection, budget: Budget, vault: Vault, binding: Binding | None = None) -> None:
+        self._reading = asyncio.Lock()
         self._http = Http(connection.base_url, timeout=connection.timeout, ca_file=connection.ca_file)
         self._connection = connection
         self._budget = budget
@@ -130,7 +132,10 @@ class OMTrader:
         remembered = (query.remembered or {}).get(digest)
         if remembered is not None and answer.is_good:
             return remembered
-        page = rows.plain(answer.body, envelope.LISTED, digest) if answer.is_good else None
+        async with self._reading:
+            # Of many answers that came at once none is read before others had their turn: rows wait to be sent to the database.
+            await asyncio.sleep(0)
+            page = rows.plain(answer.body, envelope.LISTED, digest) if answer.is_good else None
         if page is not None:
             return page
         listed = envelope.records(self.calls.understood(answer).data)

@@ -73,6 +73,7 @@ class SessionKeeper(Keeper):
             priority=Priority.MONEY,
             headers={"authorization": f"Basic {self._basic()}"},
             params={"remember_me": "false"},
+            login=True,
         )
         granted = self._granted(answer)
         if granted.scope and granted.scope.lower() not in MANAGER_SCOPES:
