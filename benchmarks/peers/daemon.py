@@ -14,6 +14,7 @@ import psutil
 from environments import PROJECT, variables
 from lineup import Place
 from measuring import Bench, FailedError, last_words
+from server import STIRRED
 
 EVERY = "500ms"
 WARM = 3  # polls before anything counts
@@ -77,17 +78,23 @@ def running(settings: Path, log: Path) -> Iterator[Daemon]:
         daemon.stop()
 
 
-def polled(bench: Bench, daemon: Daemon) -> dict[str, float]:
-    """What a poll costs when nothing has changed, on average over many; all that the daemon does meanwhile is in it."""
-    daemon.take(WARM)
-    bench.platform.ask("requests")
+def polled(bench: Bench, daemon: Daemon, *, stirred: int = 0) -> dict[str, float]:
+    """What a poll costs when so many accounts have changed, on average over many; all that the daemon does meanwhile is in it."""
+
+    def poll() -> dict[str, Any]:
+        if stirred:
+            bench.platform.ask("stir")
+        return daemon.take(1)[0]
+
+    for _ in range(WARM):
+        poll()
     before = (daemon.cpu(), bench.postgres.cpu(), bench.postgres.wal())
-    pulls = daemon.take(POLLS)
+    pulls = [poll() for _ in range(POLLS)]
     after = (daemon.cpu(), bench.postgres.cpu(), bench.postgres.wal())
     client, server, wal = (now - then for now, then in zip(after, before, strict=True))
-    wrong = [pull for pull in pulls if pull["inserted"] or pull["changed"]]
+    wrong = [pull for pull in pulls if pull["inserted"] or pull["changed"] != stirred]
     if wrong:
-        raise FailedError(f"nothing had changed, but the daemon wrote: {wrong[0]}")
+        raise FailedError(f"{stirred} rows had changed, but the daemon wrote: {wrong[0]}")
     return {
         "milliseconds": round(statistics.median(pull["duration"] for pull in pulls) * 1000, 1),
         "slowest_milliseconds": round(max(pull["duration"] for pull in pulls) * 1000, 1),
@@ -109,5 +116,7 @@ def measured(bench: Bench, place: Place) -> dict[str, dict[str, float]]:
         nothing = polled(bench, daemon)
     with running(place.configure(accounts=EVERY), place.folder / "daemon-accounts.log") as daemon:
         poll = polled(bench, daemon)
+        stirred = polled(bench, daemon, stirred=STIRRED)
     figures = {"milliseconds": round(change["duration"] * 1000, 1), "requests": change["requests"]}
-    return {"change": {**figures, "rows": change["inserted"] + change["changed"]}, "nothing": nothing, "poll": poll}
+    change = {**figures, "rows": change["inserted"] + change["changed"]}
+    return {"change": change, "nothing": nothing, "poll": poll, "stirred": stirred}

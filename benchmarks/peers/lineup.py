@@ -19,6 +19,7 @@ WORDS = {
     "nothing": "nothing new",
     "accounts": "first listing of the accounts",
     "poll": "poll of unchanged accounts",
+    "stirred": "poll of accounts, 100 of which changed",
 }
 
 # Seconds that the platform waits before each answer, in the load that shows what that costs.

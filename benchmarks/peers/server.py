@@ -7,8 +7,8 @@ exchanged for an earlier one, so that every contender reads the same bytes: `bef
 1,000 of the former are changed. The changed ones were made within nine minutes, an hour before the new ones.
 
 One deal carries more digits than a binary float holds, to see who keeps them. Prints a line of JSON when it listens, then answers each
-line on its standard input with one: `before`, `after`, `latency 0.05` for so many seconds before each answer, or `requests`, which
-says how many came since it was asked last.
+line on its standard input with one: `before`, `after`, `stir`, which changes 100 accounts that lie apart, `latency 0.05` for so many
+seconds before each answer, or `requests`, which says how many came since it was asked last.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from counterfoil.sandbox.text import SECOND
 
 MINUTE = 60 * SECOND
 STEP = 1_000  # new deals, and changed ones
+STIRRED = 100
 PROBE = {"profit_raw": "1234567890.123456789", "price_position": "1.10"}
 PROFIT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -121,6 +122,10 @@ async def serve(plan: argparse.Namespace) -> None:
                 seconds = float(said.partition(" ")[2])
                 sandbox.faults.set([{"kind": "delay", "seconds": seconds}] if seconds else [])
                 say({"latency": seconds})
+            elif said == "stir":
+                for key in books.accounts.ids[:: max(1, len(books.accounts) // STIRRED)][:STIRRED]:
+                    books.touch("accounts", key)
+                say({"stirred": STIRRED})
             elif said in states:
                 books.deals = states[said]
                 say({"state": said})

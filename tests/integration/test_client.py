@@ -223,6 +223,15 @@ async def test_of_many_answers_that_came_at_once_none_is_read_before_others_had_
     assert len(set(read_at)) == 5
 
 
+@pytest.mark.parametrize(("resource", "asked"), [("accounts", True), ("groups", False)])
+async def test_what_is_known_is_asked_for_where_a_record_is_one_row(client, resource, asked):
+    spans = []
+    page = await client.page(resource, Query(limit=1000, known=lambda *span: spans.append(span) or {}))
+    assert spans == ([(min(page.ids), max(page.ids))] if asked else [])
+    assert len(page.lines) == page.rows == len(set(page.ids)) > 0
+    assert len(page.marks) == (page.rows if asked else 0)
+
+
 async def test_an_answer_that_differs_is_read(sandbox, client):
     first = await client.page("accounts", ALL)
     sandbox.books.trade(5)

@@ -2,6 +2,10 @@
 
 import pytest
 
+from counterfoil.domain.errors import TransientError
+from counterfoil.platforms.rows import RowFormat
+from counterfoil.pull import whole
+from counterfoil.pull.puller import Result
 from counterfoil.store import bulk
 from support.pulling import POLLED, Bench, Meddled, bench, marks, one_pass
 
@@ -124,6 +128,25 @@ async def test_of_a_page_that_changed_only_the_rows_that_did_are_compared(databa
         assert it.differences(table) == []
 
 
+@pytest.mark.parametrize("table", ["clients", "accounts", "symbols"])
+async def test_of_a_list_that_changed_only_the_rows_that_did_are_read(database_url, monkeypatch, table):
+    async with bench(database_url) as it:
+        puller, read, real = it.puller(), [], RowFormat.read
+        await one_pass(puller, table)
+        for key in it.books.table(table).ids[-4:-1:2]:
+            it.books.touch(table, key)
+
+        def noted(self, records, digest=b""):
+            page = real(self, records, digest)
+            read.append(page.rows)
+            return page
+
+        monkeypatch.setattr(RowFormat, "read", noted)
+        await one_pass(puller, table)
+        assert read == [2]
+        assert it.differences(table) == []
+
+
 async def test_of_the_live_list_every_row_is_compared_for_the_history_writes_the_same_table(database_url, staged):
     async with bench(database_url) as it:
         puller = it.puller()
@@ -133,6 +156,47 @@ async def test_of_the_live_list_every_row_is_compared_for_the_history_writes_the
         await one_pass(puller, "positions")
         assert staged[0] == len(it.books.positions.ids)
         assert it.differences("positions") == []
+
+
+async def test_the_rows_that_changed_on_several_pages_are_written_together(database_url, staged):
+    async with bench(database_url, accounts=200) as it:
+        puller = it.puller(page_size=50, ahead=1)
+        await one_pass(puller, "accounts")
+        staged.clear()
+        changed = it.books.accounts.ids[10::40]
+        for key in changed:
+            it.books.touch("accounts", key)
+        await one_pass(puller, "accounts")
+        assert staged == [len(changed)]
+        assert it.differences("accounts") == []
+
+
+async def test_rows_that_wait_for_others_are_written_when_they_waited_long_enough(database_url, staged, monkeypatch):
+    monkeypatch.setattr(whole, "LONGEST_WAIT", 0.0)
+    async with bench(database_url, accounts=200) as it:
+        puller = it.puller(page_size=50, ahead=1)
+        await one_pass(puller, "accounts")
+        staged.clear()
+        for key in it.books.accounts.ids[10::60]:
+            it.books.touch("accounts", key)
+        await one_pass(puller, "accounts")
+        assert staged == [1, 1, 1, 1]
+
+
+async def test_what_was_read_of_a_list_that_breaks_off_is_written(database_url):
+    async with bench(database_url, accounts=200) as it:
+        puller = it.puller(page_size=50, ahead=1)
+        await one_pass(puller, "accounts")
+        it.books.touch("accounts", changed := it.books.accounts.ids[10])
+
+        async def break_off(number: int, _resource: str) -> None:
+            if number > 2:
+                raise TransientError("the platform restarts")
+
+        puller.reader = Meddled(puller.reader, break_off)
+        assert await puller.run("accounts") is Result.FAILED
+        company = f"SELECT \"user\" ->> 'company' AS company FROM mirror.accounts WHERE id = {changed}"
+        assert it.rows(company)[0].company == it.books.accounts.rows[changed].profile["company"]
 
 
 async def test_a_row_that_changes_and_changes_back_between_two_pages_that_show_it_is_as_it_is_last(database_url):

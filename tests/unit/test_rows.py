@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from counterfoil.domain.page import Page
 from counterfoil.domain.records import TABLES, Kind
@@ -17,6 +18,7 @@ from counterfoil.platforms import rows
 from counterfoil.platforms.rows import RowFormat
 from counterfoil.platforms.scrubbing import BODY_LIMIT, SECRET_NAME, scrub_text
 from counterfoil.platforms.shapes import BARE
+from counterfoil.pull.known import Known
 
 DEALS, CLIENTS, ACCOUNTS = RowFormat("deals"), RowFormat("clients"), RowFormat("accounts")
 FORMATS = {name: RowFormat(name) for name in TABLES}
@@ -450,3 +452,93 @@ def best_of(work, times=5):
         return time.process_time() - began
 
     return min(cost() for _ in range(times))
+
+
+# Records that are known
+
+
+def sifted(records, before, fmt=DEALS):
+    """The page of some records, where those of another page are remembered."""
+    known = Known([before.remembered()] if before else [])
+    return fmt.sift([*map(Raw, records)], b"digest", known.between), known
+
+
+def deals(*comments):
+    return [written([("id", b"%d" % number), ("comment", json.dumps(text).encode())]) for number, text in comments]
+
+
+SIX = deals(*enumerate(["one", "two", "three", "four", "five", "six"], 1))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.sampled_from(["a", "b\\", 'c"'])), max_size=9, unique_by=lambda row: row[0]
+    ),
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["a", "b\\", 'c"'])), max_size=9),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_is_left_out_of_a_page_is_only_what_was_just_so(first, second):
+    before, _ = sifted(deals(*first), None)
+    page, known = sifted(deals(*second), before)
+    whole = page_of(*deals(*second))
+    assert (page.rows, [*page.ids]) == (whole.rows, whole.ids)
+    assert page.whole is None or page.whole().lines == whole.lines
+    left, was = known.less(page), dict(zip(before.line_ids, before.lines, strict=True))
+    given_now = dict(zip(left.line_ids, left.lines, strict=True))
+    for row, line in zip(whole.line_ids, whole.lines, strict=True):
+        assert given_now.get(row) == line or (row not in given_now and was[row] == line) or second.count(row) != 1
+
+
+def test_of_a_page_of_which_most_is_known_only_the_rest_is_read(monkeypatch):
+    before, _ = sifted(SIX, None)
+    read = []
+    monkeypatch.setattr(DEALS, "read", lambda text, digest: read.append(text) or RowFormat.read(DEALS, text, digest))
+    changed = [*SIX[:4], *deals((5, "other"), (7, "new"))]
+    page, known = sifted(changed, before)
+    assert read == [b"[%b]" % b",".join(changed[4:])]
+    assert (page.rows, [*page.ids], page.line_ids, page.digest) == (6, [1, 2, 3, 4, 5, 7], [5, 7], b"digest")
+    left = known.less(page)
+    assert (left.line_ids, left.whole) == ([5, 7], None)
+    assert page.remembered().marks == sifted(changed, None)[0].marks
+
+
+def test_where_most_changed_the_page_is_read_as_one():
+    before, _ = sifted(SIX, None)
+    page, known = sifted(deals(*((number, "other") for number in range(1, 5)), (5, "five"), (6, "six")), before)
+    assert (page.whole, page.line_ids, known.less(page).line_ids) == (None, [1, 2, 3, 4, 5, 6], [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("bad", [b'{"id":5,"price":true}', b'{"id":"five"}', b"5"])
+def test_a_page_with_a_record_that_cannot_be_read_is_read_whole(bad):
+    before, _ = sifted(SIX, None)
+    page, known = sifted([*SIX[:4], bad, SIX[5]], before)
+    assert (len(page.rejected), page.rows, page.line_ids, len(page.marks)) == (1, 6, [1, 2, 3, 4, 6], 0)
+    again = known.less(page)
+    assert (again.line_ids, again.rejected) == ([1, 2, 3, 4, 6], page.rejected)
+
+
+def test_a_row_that_comes_twice_is_left_out_neither_time():
+    before, _ = sifted(SIX, None)
+    page, known = sifted([*SIX[:5], *deals((2, "other"))], before)
+    assert page.line_ids == [2]
+    assert known.less(page).line_ids == [1, 2, 3, 4, 5, 2]
+
+
+def test_a_row_that_the_page_before_showed_otherwise_is_read_though_it_is_known():
+    before, _ = sifted(SIX, None)
+    page, known = sifted(SIX[2:], before)
+    known.less(page_of(*SIX[:2], *deals((3, "other"))))
+    assert page.line_ids == []
+    assert known.less(page).line_ids == [3]
+
+
+def test_too_many_records_are_refused_as_ever(monkeypatch):
+    before, _ = sifted(SIX, None)
+    monkeypatch.setattr(rows, "ROW_LIMIT", 3)
+    with pytest.raises(msgspec.DecodeError, match="more than 3 records"):
+        sifted(SIX, before)
+
+
+def test_an_empty_page_is_an_empty_page():
+    page, known = sifted([], None)
+    assert (page.rows, known.less(page).lines) == (0, [])

@@ -1,7 +1,7 @@
 """One page of records on its way from a platform to the mirror."""
 
 from array import array
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -24,8 +24,9 @@ class Page:
     the bare word null is NULL), in the order of `columns`. `rows`: the number of records sent. `times`: the creation time
     of the good records as sent, aligned with `line_ids`. `symbol_ids`: the symbols of the good records, where their names are
     wanted beside them; else empty. `digest`: hash of the answer; equal digests, equal pages. `unchanged`: this is
-    what is remembered of such a page whose rows are in the mirror already; `marks` are then the hashes of its lines, aligned with
-    `ids`, unless some records were rejected.
+    what is remembered of such a page whose rows are in the mirror already. `marks`: hashes of the records as sent, aligned with
+    `ids`, where a reader made them; of what is remembered else those of the lines, unless some records were rejected. `whole`:
+    reads this page again with the rows that were left out because they are known; None where none were.
     """
 
     columns: tuple[str, ...]
@@ -39,6 +40,7 @@ class Page:
     digest: bytes = b""
     unchanged: bool = False
     marks: "array[int]" = field(default_factory=lambda: array("q"))
+    whole: "Callable[[], Page] | None" = field(default=None, repr=False, compare=False)
 
     def distinct(self) -> tuple[list[int], list[bytes]]:
         """Ids and lines with the last of any repeated id: platforms do send a record twice in one page."""
@@ -87,7 +89,7 @@ class Page:
             rejected=[Rejected(record.record_id, "", "") for record in self.rejected],
             digest=self.digest,
             unchanged=True,
-            marks=array("q", () if self.rejected else map(hash, self.lines)),
+            marks=self.marks or array("q", () if self.rejected else map(hash, self.lines)),
         )
 
     @property

@@ -1,6 +1,6 @@
 """What a platform is to the rest: the shape of its readers, and what it needs from outside."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,7 +63,8 @@ class Query:
     """Which part of a list to read: `page` counts from 1, ids ascending unless `descending`.
 
     `remembered`: pages by the digest of their answer; an answer that is among them need not be read again. None: nobody will ever
-    ask whether this one was there before.
+    ask whether this one was there before. `known`: what is remembered of the records with ids between two, their ids by their
+    marks; they need not be read again either. None: no marks are asked for.
     """
 
     page: int = 1
@@ -71,6 +72,7 @@ class Query:
     descending: bool = False
     priority: Priority = Priority.NORMAL
     remembered: Mapping[bytes, Page] | None = None
+    known: Callable[[int, int], Mapping[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ record, with the same decoders.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any
 
 import msgspec
+import xxhash
 from msgspec import Raw
 from msgspec.structs import astuple
 
@@ -58,6 +61,8 @@ class RowFormat:
         self._shape = shape_of(table)
         self._reshape = reshape
         self.columns = self._shape.columns
+        # A record that becomes another, or several, says by itself what it is no more.
+        self.has_marks = reshape is None
 
     def read(self, records: bytes | Raw, digest: bytes = b"") -> Page:
         """The page that a JSON array of records is.
@@ -100,6 +105,30 @@ class RowFormat:
             symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
             digest=digest,
         )
+
+    def sift(self, records: list[Raw], digest: bytes, known: Callable[[int, int], Mapping[int, int]]) -> Page:
+        """The page of these records with their marks, of which only those are read that are not known, see base.Query.
+
+        Raises as `read` does.
+        """
+        marks = array("Q", map(xxhash.xxh3_64_intdigest, records))
+        before = known(*sorted(_number_of(records[at]) for at in (0, -1))) if records else {}
+        fresh = [at for at, mark in enumerate(marks) if mark not in before]
+        whole = partial(self._read_marked, records, marks, digest)
+        # Of too much at once the error is wanted now.
+        if 2 * len(fresh) > len(records) or len(records) > ROW_LIMIT or sum(map(len, records)) > VALUE_LIMIT:
+            return whole()
+        page = self.read(_array(records[at] for at in fresh), digest)
+        if len(page.line_ids) < len(fresh):
+            return whole()
+        ids = [before.get(mark, 0) for mark in marks]
+        for at, row in zip(fresh, page.line_ids, strict=True):
+            ids[at] = row
+        return replace(page, rows=len(records), ids=ids, marks=marks, whole=whole)
+
+    def _read_marked(self, records: list[Raw], marks: "array[int]", digest: bytes) -> Page:
+        page = self.read(_array(records), digest)
+        return replace(page, marks=marks) if len(page.line_ids) == len(marks) else page
 
     def _settle(self, rows: list[Any]) -> None:
         """Bring the values of rows into COPY's form in place, and add what is computed of them.
@@ -193,6 +222,10 @@ class RowFormat:
         if not whole:
             row.extra = Raw(_extra({name: part[name] for name in part.keys() - shape.names}))
         return row
+
+
+def _array(records: Iterable[Raw]) -> bytes:
+    return b"[%b]" % b",".join(records)
 
 
 def _holds_too_much(text: bytes) -> bool:
@@ -313,6 +346,12 @@ def _id_of(raw: bytes | Raw) -> bytes | Raw:
         return msgspec.json.decode(raw, type=_Identified).id
     except _UNREADABLE:
         return NULL
+
+
+def _number_of(raw: Raw) -> int:
+    """The id of a record; 0 where it is none, of which nothing is known."""
+    found = bytes(_id_of(raw))
+    return int(found) if _ID.fullmatch(found) else 0
 
 
 def _reject(page: Page, error: Exception, text: bytes | Raw, record_id: bytes | Raw) -> None:

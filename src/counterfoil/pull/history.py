@@ -21,7 +21,7 @@ from counterfoil.platforms.base import Query
 from counterfoil.pull.finding import Finder
 from counterfoil.pull.known import Known
 from counterfoil.pull.reading import ListReader, Position
-from counterfoil.pull.run import Run
+from counterfoil.pull.run import LONGEST_WAIT, Run
 from counterfoil.pull.sweep import place
 from counterfoil.store import let_end, whole
 from counterfoil.store.appending import Appending
@@ -30,8 +30,6 @@ from counterfoil.store.appending import Appending
 LONGEST_WAY_BACK = 50
 # Pages that share a transaction: each costs a dozen statements and a flush to disk, however many rows it writes.
 TOGETHER = 8
-# Seconds after which a page of a slow platform does not wait for others, so that little is read twice when we are ended.
-LONGEST_WAIT = 1.0
 
 
 async def pull(run: Run, resource: str, table: str, *, priority: Priority, live: int | None = None) -> None:

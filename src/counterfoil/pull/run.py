@@ -22,6 +22,8 @@ from counterfoil.store.newer import Asked
 
 # Tables whose rows come from a list of live ones and from a history.
 MIXED = ("orders", "positions")
+# Seconds after which a page of a slow platform does not wait for others, so that little is read twice when we are ended.
+LONGEST_WAIT = 1.0
 # Told after each page: rows seen so far, and how many are expected (None: unknown).
 Progress = Callable[[int, int | None], None]
 # Asks a platform for the page that a query describes.
@@ -131,8 +133,9 @@ class Run:
         priority: Priority = Priority.NORMAL,
         order: Order = Order.ASCENDING,
         once: bool = False,
+        known: Callable[[int, int], Mapping[int, int]] | None = None,
     ) -> ListReader:
-        """A reader of one list, remembering under `name` what it gives. `once`: no page of it is ever asked for again."""
+        """A reader of one list, remembering under `name` what it gives. `once`: no page is ever asked for again; `known`: of Query."""
         listed = self.memory.listed(name)
         descending = order is Order.DESCENDING
 
@@ -144,6 +147,7 @@ class Run:
                 descending=descending,
                 priority=priority,
                 remembered=None if once else listed.pages,
+                known=known,
             )
             return await ask(query)
 

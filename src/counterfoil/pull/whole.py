@@ -1,17 +1,19 @@
 """One list read whole into the mirror, and remembered, so that the same list costs nothing the next time."""
 
+import time
 from array import array
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from counterfoil.domain.errors import TransientError
-from counterfoil.domain.page import Page
+from counterfoil.domain.errors import CounterfoilError, TransientError
+from counterfoil.domain.page import Page, joined
 from counterfoil.domain.paging import Order
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import Query
+from counterfoil.pull.known import Known
 from counterfoil.pull.reading import ROUND, ListReader
-from counterfoil.pull.run import Ask, Run
+from counterfoil.pull.run import LONGEST_WAIT, MIXED, Ask, Run
 
 # With more requests than that under way at once, it pays to ask how far a list goes.
 WIDE = 3
@@ -31,9 +33,16 @@ class WholeList:
     listed: "array[int]" = field(default_factory=lambda: array("q"))
     reader: ListReader = field(init=False)
     _pages: dict[bytes, Page] = field(default_factory=dict)
+    _known: Known = field(default_factory=lambda: Known(()))
+    _unwritten: list[Page] = field(default_factory=list)
+    _waiting_since: float = 0.0
 
     def __post_init__(self) -> None:
-        self.reader = self.run.list_of(self.ask, self.name, priority=self.priority)
+        known = None if self.run.resource in MIXED else self._remembered
+        self.reader = self.run.list_of(self.ask, self.name, priority=self.priority, known=known)
+
+    def _remembered(self, low: int, high: int) -> dict[int, int]:
+        return self._known.between(low, high)
 
     @property
     def ids(self) -> set[int]:
@@ -42,15 +51,37 @@ class WholeList:
 
     async def read(self, *, prove: bool = False) -> None:
         """Read it into the mirror; called again with `prove`, go on to the proof of its end."""
-        known = self.run.known(self.run.resource, self.name)
-        async with aclosing(self.reader.pages(prove=prove)) as pages:
-            async for page in pages:
-                self.listed.extend(page.ids)
-                if self.reader.expected is None and not self._pages:
-                    await self._expect(page)
-                await self.run.keep(self.run.resource, known.less(page))
-                self._pages[page.digest] = page.remembered()
+        self._known = self.run.known(self.run.resource, self.name)
+        try:
+            async with aclosing(self.reader.pages(prove=prove)) as pages:
+                async for page in pages:
+                    self.listed.extend(page.ids)
+                    if self.reader.expected is None and not self._pages:
+                        await self._expect(page)
+                    await self._keep(self._known.less(page))
+                    self._pages[page.digest] = page.remembered()
+        except CounterfoilError:
+            # What was read is true, whatever became of the rest.
+            await self._write()
+            raise
+        await self._write()
         self.run.remember(self.name, self.reader, self._pages)
+
+    async def _keep(self, page: Page) -> None:
+        """Write a page; the few rows of several are written together."""
+        if page.unchanged:
+            await self.run.keep(self.run.resource, page)
+            return
+        self._waiting_since = self._waiting_since if self._unwritten else time.monotonic()
+        self._unwritten.append(page)
+        rows = sum(len(one.lines) + len(one.rejected) for one in self._unwritten)
+        if rows >= self.reader.size or time.monotonic() - self._waiting_since > LONGEST_WAIT:
+            await self._write()
+
+    async def _write(self) -> None:
+        if self._unwritten:
+            pages, self._unwritten = self._unwritten, []
+            await self.run.keep(self.run.resource, joined(pages))
 
     async def _expect(self, page: Page) -> None:
         """How far a list that nobody has read yet will go: one request more, and none that asks beyond its end."""

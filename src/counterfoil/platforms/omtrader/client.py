@@ -1,19 +1,19 @@
 """OMTrader as the pulls see it: pages of records, read with one session under one budget."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-from msgspec import Raw
 
 from counterfoil.domain.errors import PermanentError, TransientError
 from counterfoil.domain.login import LoginFacts
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Binding, Budget, Query, Vault
-from counterfoil.platforms.http import Http
+from counterfoil.platforms.http import Answer, Http
 from counterfoil.platforms.omtrader import envelope, wire
 from counterfoil.platforms.omtrader.calls import Calls
 from counterfoil.platforms.omtrader.looks import Looks
@@ -118,7 +118,7 @@ class OMTrader:
             raise
         if opening(data) != b"{":
             raise TransientError(f"{resource} {record_id}: the answer holds no record")
-        return _page(wire.FORMATS[place.table], b"[" + bytes(data) + b"]", answer.digest)
+        return _page(lambda: wire.FORMATS[place.table].read(b"[" + bytes(data) + b"]", answer.digest))
 
     async def _list(self, path: str, rows: RowFormat, query: Query) -> Page:
         params: dict[str, str | int] = {
@@ -135,17 +135,27 @@ class OMTrader:
         async with self._reading:
             # Of many answers that came at once none is read before others had their turn: rows wait to be sent to the database.
             await asyncio.sleep(0)
-            page = rows.plain(answer.body, envelope.LISTED, digest) if answer.is_good else None
+            page = _plain(rows, answer, digest, query.known) if answer.is_good else None
         if page is not None:
             return page
         listed = envelope.records(self.calls.understood(answer).data)
         if listed is None:
             raise TransientError(f"{path}: the answer holds no list")
-        return _page(rows, listed, digest)
+        return _page(lambda: rows.read(listed, digest))
 
 
-def _page(rows: RowFormat, listed: bytes | Raw, digest: bytes) -> Page:
+def _plain(
+    rows: RowFormat, answer: Answer, digest: bytes, known: Callable[[int, int], Mapping[int, int]] | None
+) -> Page | None:
+    """The page that an answer is, when nothing in it is out of the ordinary."""
+    if known is None or not rows.has_marks:
+        return rows.plain(answer.body, envelope.LISTED, digest)
+    texts = envelope.texts(answer.body)
+    return None if texts is None else _page(lambda: rows.sift(texts, digest, known))
+
+
+def _page(read: Callable[[], Page]) -> Page:
     try:
-        return rows.read(listed, digest)
+        return read()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TransientError(f"the list in the answer is not readable: {type(error).__name__}") from error

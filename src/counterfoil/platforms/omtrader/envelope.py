@@ -56,6 +56,18 @@ def _listing(record: Any) -> Any:
 LISTED = Wrapping(_listing, lambda answer: answer.data.records if answer.success else None)
 
 
+_TEXTS = msgspec.json.Decoder(LISTED.around(Raw))
+
+
+def texts(body: bytes) -> list[Raw] | None:
+    """The records of a list in its usual form, each as it was sent; None where it has another."""
+    try:
+        found: list[Raw] | None = LISTED.within(_TEXTS.decode(body))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return found
+
+
 def read(body: bytes) -> Envelope | None:
     """The envelope in an answer; None when it is none."""
     body = body.removeprefix(_BYTE_ORDER_MARK)
