@@ -51,6 +51,7 @@ TYPES = {
     "pull/run.py": "seconds and shares",
     "pull/streamed.py": "seconds",
     "pull/spans.py": "shares",
+    "pull/whole.py": "seconds",
     "push/attempt.py": "seconds",
     "push/pusher.py": "seconds",
     "push/resolve.py": "seconds",
