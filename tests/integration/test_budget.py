@@ -503,6 +503,49 @@ async def test_no_more_turns_are_asked_for_at_once_than_there_are_places(databas
     await expect_free(database, live)
 
 
+async def test_no_turn_is_asked_for_on_behalf_of_one_who_went_away(database, process):
+    live = process(burst=10, per_second=SLOW)
+    await fill(database)
+    asking = [asyncio.create_task(ask(live)) for _ in range(10)]
+    await until_waiting(live, 10)
+    for task in asking[1:]:
+        task.cancel()
+    await asyncio.wait(asking)
+    assert [granted(outcome) for outcome in await live._take(NORMAL, 10)] == [True] * 9 + [False]
+
+
+async def test_the_end_of_a_process_gives_back_what_a_statement_under_way_takes(database, process):
+    live = process()
+    await fill(database)
+    await ask(live)
+    await asyncio.wait([live._returning])
+    async with transaction(database) as other:
+        await other.execute(sa.text("SELECT FROM counterfoil.budgets FOR UPDATE"))
+        asking = [asyncio.create_task(ask(live)) for _ in range(5)]
+        await until_blocked(database)
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+        closing = asyncio.create_task(live.close())
+        ended, _ = await asyncio.wait([closing], timeout=0.2)
+    await closing
+    assert not ended
+    assert (await value(database, f"SELECT {TAKEN}"), live._pump.done()) == (0, True)
+
+
+async def test_the_end_of_a_process_waits_for_no_turn_that_nobody_wants(database, process):
+    live = process(burst=1, per_second=SLOW)
+    await fill(database)
+    await ask(live)
+    waiting = asyncio.create_task(ask(live))
+    await until(database, "waiting = 3 FROM counterfoil.budgets")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    async with asyncio.timeout(budget.LONGEST_CLOSE - 1):
+        await live.close()
+    assert live._pump.done()
+
+
 async def test_while_turns_are_asked_for_nothing_else_gives_places_back(database, process, monkeypatch):
     monkeypatch.setattr(budget, "RETURN_WITHIN", 1.0)
     live = process()

@@ -9,6 +9,7 @@ import pytest
 from counterfoil.domain.errors import ConfigurationError, LoginRefusedError, PausedError, PermanentError, TransientError
 from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
+from counterfoil.platforms import rows as module_of_rows
 from counterfoil.platforms.base import Query
 from counterfoil.platforms.http import Answer
 from counterfoil.platforms.omtrader import client as module
@@ -221,6 +222,14 @@ async def test_of_many_answers_that_came_at_once_none_is_read_before_others_had_
     await asyncio.gather(*(client.page("accounts", Query(limit=100)) for _ in range(5)))
     beside.cancel()
     assert len(set(read_at)) == 5
+
+
+async def test_an_answer_of_too_many_values_is_not_taken_apart_to_see_which_are_known(client, monkeypatch):
+    await client.log_in()
+    monkeypatch.setattr(module_of_rows, "VALUE_LIMIT", 100)
+    monkeypatch.setattr(module.envelope, "texts", lambda _body: pytest.fail("taken apart"))
+    with pytest.raises(TransientError, match="not readable"):
+        await client.page("accounts", Query(limit=1000, known=lambda *_: {}))
 
 
 @pytest.mark.parametrize(("resource", "asked"), [("accounts", True), ("groups", False)])

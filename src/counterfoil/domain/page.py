@@ -41,6 +41,13 @@ class Page:
     unchanged: bool = False
     marks: "array[int]" = field(default_factory=lambda: array("q"))
     whole: "Callable[[], Page] | None" = field(default=None, repr=False, compare=False)
+    _span: tuple[int, int] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def span(self) -> tuple[int, int]:
+        """The lowest and the highest id; of a page that has any, and that nobody changes any more."""
+        if self._span is None:
+            self._span = min(self.ids), max(self.ids)
+        return self._span
 
     def distinct(self) -> tuple[list[int], list[bytes]]:
         """Ids and lines with the last of any repeated id: platforms do send a record twice in one page."""

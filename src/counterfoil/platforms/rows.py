@@ -86,7 +86,7 @@ class RowFormat:
 
     def plain(self, text: bytes, wrapping: Wrapping, digest: bytes = b"") -> Page | None:
         """The page that an answer is, when nothing in it is out of the ordinary; None when it is to be read with care."""
-        if self._reshape is not None or b"\\" in text or _holds_too_much(text) or _is_too_long(text):
+        if self._reshape is not None or b"\\" in text or is_too_much(text):
             return None
         check, keep = self._shape.decoders(wrapping)
         try:
@@ -114,12 +114,13 @@ class RowFormat:
 
         Raises as `read` does.
         """
+        if len(records) > ROW_LIMIT:
+            return self.read(_array(records), digest)
         marks = array("Q", map(_mark, records))
         before = known(*sorted(_number_of(records[at]) for at in (0, -1))) if records else {}
         fresh = [at for at, mark in enumerate(marks) if mark not in before]
         whole = partial(self._read_marked, records, marks, digest)
-        # Of too much at once the error is wanted now.
-        if 2 * len(fresh) > len(records) or len(records) > ROW_LIMIT or sum(map(len, records)) > VALUE_LIMIT:
+        if 2 * len(fresh) > len(records):
             return whole()
         page = self.read(_array(records[at] for at in fresh), digest)
         if len(page.line_ids) < len(fresh):
@@ -229,6 +230,11 @@ class RowFormat:
 
 def _array(records: Iterable[Raw]) -> bytes:
     return b"[%b]" % b",".join(records)
+
+
+def is_too_much(text: bytes) -> bool:
+    """Whether an answer stands for so many records or values that it is not even to be decoded."""
+    return _holds_too_much(text) or _is_too_long(text)
 
 
 def _holds_too_much(text: bytes) -> bool:

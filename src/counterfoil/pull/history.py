@@ -200,21 +200,21 @@ class _History:
             most_pages: beyond which the way is too long.
         """
         reader = self._reader("end", self.priority, Order.DESCENDING)
-        kept: dict[bytes, Page] = {}
+        read = 0
         newest: tuple[int, str | None] | None = None
-        aside = _Aside(self.run, self.table, self.run.known(self.table, self._name("end")))
+        aside = _Aside(self.run, self.table, self.run.known(self.table, self._name("end"), times=True))
         async with aclosing(aside), aclosing(reader.pages()) as pages:
             async for page in pages:
                 if order_of(page.ids) not in (Order.DESCENDING, None):
                     await self._forward_instead(cursor, before, live)
                     return
                 aside.add(page)
-                kept[page.digest] = page.remembered(times=True)
+                read += 1
                 newest = newest or (page.ids[0], page.time_of(page.ids[0]))
                 lowest = page.ids[-1]
                 if cursor.far_enough(lowest, next(filter(None, reversed(page.times)), None)):
                     break
-                if len(kept) == most_pages and lowest > cursor.watermark:
+                if read == most_pages and lowest > cursor.watermark:
                     await aside.finish()
                     await self._send_back(cursor)
                     return
@@ -223,7 +223,7 @@ class _History:
                 await self._refuse_gap(cursor, reader, newest)
             settled = cursor.settled(before, *(newest or (cursor.seen, cursor.seen_at)), live)
             await aside.finish(None if settled == before else {self.resource: settled.dump()})
-        self.run.remember(self._name("end"), reader, kept)
+        self.run.remember(self._name("end"), reader, aside.known.remembered())
 
     async def _forward_instead(self, cursor: HistoryCursor, before: HistoryCursor, live: int | None) -> None:
         """Where the platform lists ids ascending whatever we ask: from below the overlap to the end.

@@ -166,9 +166,9 @@ class Run:
         if swept_at != self.memory.swept_at:
             self.memory.swept_at, self.memory.lists = swept_at, {}
 
-    def known(self, table: str, name: str) -> Known:
-        """The rows of the list `name` as they were; of none where another list fills the same table too."""
-        return Known(() if table in MIXED else [*self.memory.listed(name).pages.values()])
+    def known(self, table: str, name: str, *, times: bool = False) -> Known:
+        """The rows of the list `name` as they were; of none where another list fills the same table too. `times`: as of Known."""
+        return Known(() if table in MIXED else [*self.memory.listed(name).pages.values()], times=times)
 
     def remember(self, name: str, reader: ListReader, pages: dict[bytes, Page] | None = None) -> None:
         """Keep what a reader learnt of the list `name`, and its pages, for the next run.

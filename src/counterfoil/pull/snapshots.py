@@ -3,7 +3,6 @@
 from contextlib import aclosing
 
 from counterfoil.domain.errors import BrokenInvariantError
-from counterfoil.domain.page import Page
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
 from counterfoil.platforms.base import SnapshotReader
@@ -38,7 +37,6 @@ async def read(run: Run, priority: Priority) -> tuple[set[int], bool]:
     """The whole list into the mirror; its ids, and whether every record told its own."""
     remembered, known = run.memory.listed("").pages, run.known(run.resource, "")
     ids: set[int] = set()
-    kept: dict[bytes, Page] = {}
     certain = True
     async with aclosing(reader_of(run).snapshot(run.resource, remembered, priority)) as pages:
         async for page in pages:
@@ -46,6 +44,5 @@ async def read(run: Run, priority: Priority) -> tuple[set[int], bool]:
             ids.update(page.ids)
             certain = certain and page.nameless == 0
             await run.keep(run.resource, known.less(page))
-            kept[page.digest] = page.remembered()
-    run.memory.lists[""] = Listed(kept)
+    run.memory.lists[""] = Listed(known.remembered())
     return ids, certain

@@ -32,17 +32,14 @@ class WholeList:
     priority: Priority = Priority.NORMAL
     listed: "array[int]" = field(default_factory=lambda: array("q"))
     reader: ListReader = field(init=False)
-    _pages: dict[bytes, Page] = field(default_factory=dict)
-    _known: Known = field(default_factory=lambda: Known(()))
+    _known: Known = field(init=False)
     _unwritten: list[Page] = field(default_factory=list)
     _waiting_since: float = 0.0
 
     def __post_init__(self) -> None:
-        known = None if self.run.resource in MIXED else self._remembered
+        self._known = self.run.known(self.run.resource, self.name)
+        known = None if self.run.resource in MIXED else self._known.between
         self.reader = self.run.list_of(self.ask, self.name, priority=self.priority, known=known)
-
-    def _remembered(self, low: int, high: int) -> dict[int, int]:
-        return self._known.between(low, high)
 
     @property
     def ids(self) -> set[int]:
@@ -51,21 +48,19 @@ class WholeList:
 
     async def read(self, *, prove: bool = False) -> None:
         """Read it into the mirror; called again with `prove`, go on to the proof of its end."""
-        self._known = self.run.known(self.run.resource, self.name)
         try:
             async with aclosing(self.reader.pages(prove=prove)) as pages:
                 async for page in pages:
                     self.listed.extend(page.ids)
-                    if self.reader.expected is None and not self._pages:
+                    if self.reader.expected is None and len(self.listed) == len(page.ids):
                         await self._expect(page)
                     await self._keep(self._known.less(page))
-                    self._pages[page.digest] = page.remembered()
         except CounterfoilError:
             # What was read is true, whatever became of the rest.
             await self._write()
             raise
         await self._write()
-        self.run.remember(self.name, self.reader, self._pages)
+        self.run.remember(self.name, self.reader, self._known.remembered())
 
     async def _keep(self, page: Page) -> None:
         """Write a page; the few rows of several are written together."""

@@ -38,14 +38,18 @@ OWN_PLACE_POLL = 0.2
 
 # A place that is free again waits so long, in seconds, for the next turn that is asked for: it is given back along with that.
 RETURN_WITHIN = 0.01
+# Seconds that the end of a process waits for a statement that asks for turns.
+LONGEST_CLOSE = 5.0
 
 _TAKE = sa.text("""
     SELECT wait, slot, paused, failures, reason FROM counterfoil.take_turns(:platform, :per_second, :burst, :concurrent, :urgency,
         :spare, :may_reserve, :tokens, :hold, :freed, :held_by)
 """)
+# The budget is locked first, as by whoever takes a turn: two who lock several places would wait for each other.
 _RETURN = sa.text("""
     UPDATE counterfoil.slots s SET token = NULL, expires_at = NULL
-    FROM unnest(CAST(:freed AS integer[]), CAST(:held_by AS uuid[])) AS f(place, token)
+    FROM (SELECT FROM counterfoil.budgets WHERE platform = :platform FOR UPDATE) b,
+        unnest(CAST(:freed AS integer[]), CAST(:held_by AS uuid[])) AS f(place, token)
     WHERE s.platform = :platform AND s.slot = f.place AND s.token = f.token
 """)
 # A platform may be paused before it was ever asked.
@@ -201,7 +205,8 @@ class SharedBudget:
 
     def _wanted(self) -> int:
         """How many turns may be asked for at once: as many as wait that are equally urgent, and have a place here."""
-        equals = sum(waiter.priority is self._waiting[0].priority for waiter in self._waiting)
+        urgency = self._waiting[0].priority
+        equals = sum(waiter.priority is urgency and not waiter.granted.done() for waiter in self._waiting)
         return max(1, min(equals, self._limits.concurrent - self._held))
 
     def _grant(self, grant: _Grant) -> None:
@@ -279,7 +284,10 @@ class SharedBudget:
         return answers
 
     async def close(self) -> None:
-        """Give back what is free, and close the connection."""
+        """Give back what is free, what a statement under way takes too, and close the connection."""
+        self._changed.set()
+        if self._pump is not None:
+            await asyncio.wait([self._pump], timeout=LONGEST_CLOSE)
         if self._returning is not None:
             await asyncio.wait([self._returning])
         await self._direct.close()

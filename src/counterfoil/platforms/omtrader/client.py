@@ -21,7 +21,7 @@ from counterfoil.platforms.omtrader.pushes import OMTraderWriter
 from counterfoil.platforms.omtrader.session import SessionKeeper
 from counterfoil.platforms.omtrader.stream import Line, OMTraderStream
 from counterfoil.platforms.omtrader.transfers import MoneyForm
-from counterfoil.platforms.rows import RowFormat, opening
+from counterfoil.platforms.rows import RowFormat, is_too_much, opening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ def _plain(
     """The page that an answer is, when nothing in it is out of the ordinary."""
     if known is None or not rows.has_marks:
         return rows.plain(answer.body, envelope.LISTED, digest)
-    texts = envelope.texts(answer.body)
+    texts = None if is_too_much(answer.body) else envelope.texts(answer.body)
     return None if texts is None else _page(lambda: rows.sift(texts, digest, known))
 
 
