@@ -106,7 +106,7 @@ def polled(bench: Bench, daemon: Daemon, *, stirred: int = 0) -> dict[str, float
     }
 
 
-def measured(bench: Bench, place: Place) -> dict[str, dict[str, float]]:
+def measured(bench: Bench, place: Place, database: str) -> dict[str, dict[str, float]]:
     """The steps in a running daemon, on a database that holds the deals as they were before the changes."""
     bench.platform.ask("before")
     with running(place.configure(deals=EVERY), place.folder / "daemon-deals.log") as daemon:
@@ -116,6 +116,7 @@ def measured(bench: Bench, place: Place) -> dict[str, dict[str, float]]:
         nothing = polled(bench, daemon)
     with running(place.configure(accounts=EVERY), place.folder / "daemon-accounts.log") as daemon:
         poll = polled(bench, daemon)
+        bench.postgres.settle(database)
         stirred = polled(bench, daemon, stirred=STIRRED)
     figures = {"milliseconds": round(change["duration"] * 1000, 1), "requests": change["requests"]}
     change = {**figures, "rows": change["inserted"] + change["changed"]}

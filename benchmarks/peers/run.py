@@ -130,7 +130,7 @@ def in_the_daemon(bench: Bench, place: Place, database: str) -> dict[str, Any]:
     bench.postgres.settle(database)
     there = Place(place.platform, bench.postgres.url(database), place.folder)
     try:
-        figures = daemon.measured(bench, there)
+        figures = daemon.measured(bench, there, database)
     finally:
         bench.postgres.drop(database)
     for name, step in figures.items():
