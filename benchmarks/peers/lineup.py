@@ -117,7 +117,7 @@ LINEUP = (
         environment="project",
         packages=("counterfoil", "psycopg", "httpx", "msgspec"),
         deals="(SELECT * FROM mirror.deals WHERE deleted_at IS NULL)",
-        note="`counterfoil sync --resource symbols --resource deals`, page_size 1000, 16 requests at once, schema made beforehand",
+        note="`counterfoil sync --resource symbols --resource deals`, page_size 1000, up to 12 requests at once, schema made beforehand",
     ),
     Contender(
         name="dlt-default",

@@ -85,6 +85,29 @@ async def test_the_body_of_an_answer_is_not_in_its_repr():
     assert "secret" not in repr(Answer(200, b'{"access_token":"secret"}'))
 
 
+@pytest.mark.parametrize("body", [None, b'{"a":1}'])
+async def test_each_way_says_the_same_to_the_platform(budget, body):
+    async with canned(answer(b"hello")) as server, opened(server.url) as http:
+        headers = {"authorization": "Basic secret"}
+        await ask(
+            http,
+            budget,
+            headers=headers,
+            params={"remember_me": "false"},
+            **({} if way["method"] == "GET" else {"body": body}),
+        )
+        line, *said = server.heard[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    told = {name.lower(): value for name, value in (one.split(": ") for one in said)}
+    length = {} if way["method"] == "GET" else {"content-length": str(len(body or b""))}
+    kind = {"content-type": "application/json"} if body and way["method"] != "GET" else {}
+    assert line == f"{way['method']} /list?remember_me=false HTTP/1.1"
+    assert told.pop("host") in server.url
+    assert told == {
+        "accept": "application/json", "accept-encoding": "gzip", "user-agent": "counterfoil", "connection": "keep-alive",
+        "authorization": "Basic secret", **length, **kind,
+    }  # fmt: skip
+
+
 async def test_only_what_changes_something_goes_by_httpx_itself(budget):
     async with canned(answer(b"hello")) as server, opened(server.url) as http:
         await ask(http, budget)

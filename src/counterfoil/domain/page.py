@@ -1,9 +1,12 @@
 """One page of records on its way from a platform to the mirror."""
 
 from array import array
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+
+# The ids of the records that are remembered of a list, at least those between two ids, by their marks.
+ByMark = Callable[[int, int], Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)

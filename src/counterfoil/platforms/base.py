@@ -1,13 +1,13 @@
 """What a platform is to the rest: the shape of its readers, and what it needs from outside."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from counterfoil.domain.login import LoginFacts
-from counterfoil.domain.page import Page
+from counterfoil.domain.page import ByMark, Page
 from counterfoil.domain.priority import Priority
 
 
@@ -72,7 +72,7 @@ class Query:
     descending: bool = False
     priority: Priority = Priority.NORMAL
     remembered: Mapping[bytes, Page] | None = None
-    known: Callable[[int, int], Mapping[int, int]] | None = None
+    known: ByMark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ record, with the same decoders.
 import re
 import secrets
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -21,7 +21,7 @@ import xxhash
 from msgspec import Raw
 from msgspec.structs import astuple
 
-from counterfoil.domain.page import Page, Rejected
+from counterfoil.domain.page import ByMark, Page, Rejected
 from counterfoil.domain.records import Kind
 from counterfoil.platforms.products import product
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
@@ -54,7 +54,7 @@ _mark = partial(xxhash.xxh3_64_intdigest, seed=secrets.randbits(64))
 _ENCODER = msgspec.json.Encoder()
 _NAMES = msgspec.json.Decoder(dict[str, Raw])
 # What may be wrong with a record; anything else is a bug of ours.
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class RowFormat:
@@ -95,7 +95,7 @@ class RowFormat:
             if rows is None:
                 return None
             lines = self._lines(rows)
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         shape, ids = self._shape, [row.id for row in rows]
         return Page(
@@ -109,7 +109,7 @@ class RowFormat:
             digest=digest,
         )
 
-    def sift(self, records: list[Raw], digest: bytes, known: Callable[[int, int], Mapping[int, int]]) -> Page:
+    def sift(self, records: list[Raw], digest: bytes, known: ByMark) -> Page:
         """The page of these records with their marks, of which only those are read that are not known, see base.Query.
 
         Raises as `read` does.
@@ -188,14 +188,14 @@ class RowFormat:
             parts = self._reshape(record) if self._reshape else (record,)
             for number, part in enumerate(parts):
                 self._read_part(part, raw if number == 0 else None, page)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             _reject(page, error, raw, _id_of(raw))
 
     def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
         """One row. `raw`: the record's own text; None when the part is only a piece of it."""
         try:
             row = self._row(part, raw if self._reshape is None else None)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
             return
         page.ids.append(row.id)
@@ -353,7 +353,7 @@ def _id_of(raw: bytes | Raw) -> bytes | Raw:
     """The id of a record that is otherwise unreadable; null when it has none."""
     try:
         return msgspec.json.decode(raw, type=_Identified).id
-    except _UNREADABLE:
+    except UNREADABLE:
         return NULL
 
 

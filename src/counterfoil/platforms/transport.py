@@ -64,6 +64,8 @@ class _Aiohttp(httpx.AsyncBaseTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=_WAITING,
+                # A login without a body would be sent with a type for it, which a server may refuse.
+                skip_auto_headers=("Content-Type",),
             )
             # One request is one request of the budget. There is no public word for it; a test watches this one.
             self._opened._retry_connection = False  # noqa: SLF001

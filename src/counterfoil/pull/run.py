@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from counterfoil.domain.page import Page
+from counterfoil.domain.page import ByMark, Page
 from counterfoil.domain.paging import Order
 from counterfoil.domain.priority import Priority
 from counterfoil.observe import events
@@ -133,7 +133,7 @@ class Run:
         priority: Priority = Priority.NORMAL,
         order: Order = Order.ASCENDING,
         once: bool = False,
-        known: Callable[[int, int], Mapping[int, int]] | None = None,
+        known: ByMark | None = None,
     ) -> ListReader:
         """A reader of one list, remembering under `name` what it gives. `once`: no page is ever asked for again; `known`: of Query."""
         listed = self.memory.listed(name)

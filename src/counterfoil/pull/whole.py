@@ -67,7 +67,8 @@ class WholeList:
         if page.unchanged:
             await self.run.keep(self.run.resource, page)
             return
-        self._waiting_since = self._waiting_since if self._unwritten else time.monotonic()
+        if not self._unwritten:
+            self._waiting_since = time.monotonic()
         self._unwritten.append(page)
         rows = sum(len(one.lines) + len(one.rejected) for one in self._unwritten)
         if rows >= self.reader.size or time.monotonic() - self._waiting_since > LONGEST_WAIT:

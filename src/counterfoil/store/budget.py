@@ -183,14 +183,17 @@ class SharedBudget:
             while self._anybody_waits():
                 self._changed.clear()
                 for outcome in await self._take(self._waiting[0].priority, self._wanted()):
-                    if isinstance(outcome, _Grant):
-                        self._grant(outcome)
-                    elif isinstance(outcome, PausedError):
-                        self._refuse_all(outcome)
-                    else:
-                        await self._wait_for_change(outcome)
+                    await self._follow(outcome)
         except Exception as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
             self._refuse_all(error)
+
+    async def _follow(self, outcome: _Outcome) -> None:
+        if isinstance(outcome, _Grant):
+            self._grant(outcome)
+        elif isinstance(outcome, PausedError):
+            self._refuse_all(outcome)
+        else:
+            await self._wait_for_change(outcome)
 
     def _ended(self, pump: "asyncio.Task[None]") -> None:
         """Cancelled, perhaps before it began: whoever waits would wait for ever."""

@@ -1,7 +1,7 @@
 """OMTrader as the pulls see it: pages of records, read with one session under one budget."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +10,7 @@ import msgspec
 
 from counterfoil.domain.errors import PermanentError, TransientError
 from counterfoil.domain.login import LoginFacts
-from counterfoil.domain.page import Page
+from counterfoil.domain.page import ByMark, Page
 from counterfoil.domain.priority import Priority
 from counterfoil.platforms.base import Binding, Budget, Query, Vault
 from counterfoil.platforms.http import Answer, Http
@@ -144,9 +144,7 @@ class OMTrader:
         return _page(lambda: rows.read(listed, digest))
 
 
-def _plain(
-    rows: RowFormat, answer: Answer, digest: bytes, known: Callable[[int, int], Mapping[int, int]] | None
-) -> Page | None:
+def _plain(rows: RowFormat, answer: Answer, digest: bytes, known: ByMark | None) -> Page | None:
     """The page that an answer is, when nothing in it is out of the ordinary."""
     if known is None or not rows.has_marks:
         return rows.plain(answer.body, envelope.LISTED, digest)
