@@ -6,6 +6,7 @@ run that takes longer than its interval is not doubled.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -114,7 +115,9 @@ class Schedule:
     async def _tick(self, platform: Platform, resource: str) -> None:
         """One beat for one resource. Its task is ours, so that we can end it."""
         task = self._spawn(self._due(platform, resource), platform)
-        await asyncio.wait([task])
+        # APScheduler cancels its beats when it ends, and calls that an error; the run is ended by us.
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
 
     async def catch_up(self, platform: Platform) -> bool:
         """Poll what an event stream brings, now, after a run that is under way; whether all of it is done.

@@ -56,6 +56,19 @@ async def test_it_mirrors_everything_and_ends_in_order_on_sigterm(
     assert count(empty_database_url, "transactions") == expected(sandbox, "transactions")
 
 
+async def test_ended_amid_a_poll_it_complains_of_nothing(sandbox: Sandbox, database_url: str, tmp_path: Path) -> None:
+    settings = write_settings(tmp_path / "c.yaml", database_url, {"live": platform(sandbox.url)})
+    async with counterfoil("run", "-c", settings) as daemon:
+        await daemon.says("daemon.ready")
+        await daemon.says("pull.finished", resource="deals")
+        sandbox.faults.set([{"kind": "delay", "seconds": 60.0, "path": "deals"}])
+        sandbox.requests.clear()
+        await sandbox.requests.reached(1, "deals")
+        assert await daemon.stop() == 0
+        assert [event for event in daemon.events if event["level"] in ("warning", "error")] == []
+        assert daemon.events[-1]["clean"] is True
+
+
 async def test_killed_at_any_moment_of_the_first_reading_it_goes_on_where_it_was(
     sandbox: Sandbox, database_url: str, tmp_path: Path
 ) -> None:
