@@ -1,6 +1,10 @@
 """What a terminal sees when something is wrong: one line, what to do, the exit code; never a traceback, never a secret."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +14,7 @@ from counterfoil.cli import main
 from counterfoil.cli.options import DONE, FAILED, WRONG_USAGE
 from counterfoil.domain.errors import ConfigurationError, PermanentError, TransientError
 from support.logging_kept import logging_as_it_was
+from support.tls import Authority
 
 VALID = """\
 database: {url: "postgresql://counterfoil@127.0.0.1:1/none"}
@@ -134,3 +139,26 @@ def test_check_offline_says_that_file_and_secrets_are_good_without_asking_anybod
     shown = capsys.readouterr().out
     assert shown.splitlines()[0].startswith("ok    file:")
     assert "very-secret" not in shown
+
+
+@pytest.mark.parametrize("command", sorted(main.COMMANDS))
+def test_a_start_loads_nothing_that_only_libraries_would_use(command):
+    ask = "import sys; from counterfoil.cli import main; main.counterfoil.get_command(None, sys.argv[1])"
+    tell = "import json, os; print(json.dumps([[name for name in ('rich', 'httpx._main') if name in sys.modules], os.environ.get('SSL_CERT_FILE')]))"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{ask}; {tell}; import rich.console, httpx._main", command],
+        check=True, capture_output=True, text=True, env={**os.environ, "SSL_CERT_FILE": "/etc/own.pem"},
+    )  # fmt: skip
+    assert json.loads(told.stdout) == [["rich"] if command in main.DRAWING else [], "/etc/own.pem"]
+
+
+def test_nobody_reads_the_authorities_of_the_system_before_they_are_asked_for(tmp_path):
+    start = "import ssl; from counterfoil.cli import main; main.counterfoil.get_command(None, 'run')"
+    contexts = "from aiohttp import connector as c; made = c._SSL_CONTEXT_VERIFIED, c._SSL_CONTEXT_UNVERIFIED"
+    tell = "print(*(len(one.get_ca_certs()) for one in (*made, ssl.create_default_context())))"
+    environment = {**os.environ, "SSL_CERT_FILE": str(Authority(tmp_path).ca_file), "SSL_CERT_DIR": "/nowhere"}
+    told = subprocess.run(
+        [sys.executable, "-c", f"{start}; {contexts}; {tell}"],
+        check=True, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert told.stdout.split() == ["0", "0", "1"]

@@ -8,6 +8,7 @@ import click
 
 from counterfoil import __version__
 from counterfoil.cli.options import DONE, FAILED, WRONG_USAGE
+from counterfoil.cli.starting import frugal
 from counterfoil.domain.errors import ConfigurationError, CounterfoilError
 
 INTERRUPTED = 130
@@ -25,6 +26,8 @@ COMMANDS = {
     "sandbox": ("sandbox", "Simulate a trading platform that keeps real books."),
     "demo": ("demo", "Try everything at once with no settings."),
 }
+# Those that draw tables and frames.
+DRAWING = ("status", "demo")
 
 
 class _Commands(click.Group):
@@ -38,7 +41,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"counterfoil.cli.{COMMANDS[cmd_name][0]}")
+        with frugal(drawing=cmd_name in DRAWING):
+            module = importlib.import_module(f"counterfoil.cli.{COMMANDS[cmd_name][0]}")
         # What is there now stays to the end; see counterfoil.__main__.
         gc.freeze()
         gc.enable()

@@ -1,10 +1,9 @@
 """JSON records into lines for COPY, without a number ever passing through a binary float.
 
-A record is decoded twice by the same fast decoder: once into the types it must have, whose values are thrown away, and
-once into what is written again as JSON, numbers as the text that they are. A JSON array less its brackets is a line: a number is
-a valid `numeric` literal, a string without escapes is a valid quoted CSV field, and the bare word null is the NULL marker of our
-COPY. A page in which anything is out of the ordinary (an unknown field, an escape, a bad record) is read again, record by
-record, with the same decoders.
+A record is decoded into what is written again as JSON, numbers as the text that they are (platforms.lines). That each of these is
+a number shows in the finished lines; where it does not, the same fast decoder reads the page once more, into the types that its
+records must have, and throws their values away. A page in which anything is out of the ordinary (an unknown field, an escape, a bad
+record) is read again, record by record, with the same decoders.
 """
 
 import re
@@ -12,47 +11,35 @@ import secrets
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 import xxhash
 from msgspec import Raw
-from msgspec.structs import astuple
 
 from counterfoil.domain.page import ByMark, Page, Rejected
 from counterfoil.domain.records import Kind
-from counterfoil.platforms.products import product
-from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
-from counterfoil.platforms.shapes import BARE, NULL, SINGLE, Wrapping, shape_of
+from counterfoil.platforms import lines
+from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, cut, decoded, quote, scrubbed
+from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text
+from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Wrapping, shape_of
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
 Reshape = Callable[[Record], Iterable[Record]]
 
-# A token longer than this is no number of anybody's books; PostgreSQL would take 131,072 digits.
-NUMBER_LIMIT = 100
-# Where all that numbers are written with looks the same, a longer one is easily seen among a page of lines.
-_DIGITS = bytes(48 if at in b"0123456789+-.eE" else at for at in range(256))
-_TOO_LONG = b"0" * (NUMBER_LIMIT + 1)
 # No list of ours comes near; each record and each value costs memory many times its length on the wire.
 ROW_LIMIT = 100_000
 VALUE_LIMIT = 2_000_000
 # Bytes of the shortest record that tells its id, with the comma behind it.
 SHORTEST = len(b'{"id":1},')
 
-_FRACTION = re.compile(r"(\.\d{6})\d+")
-_POINT = len("2025-01-01T00:00:00")
-_MICROSECONDS = len("2025-01-01T00:00:00.000000Z")
-_DAY = len("2025-01-01")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ID = re.compile(rb"-?\d{1,19}")
 
 # Of a record as sent. Nobody who writes a part of one can know how to make two of them look the same.
 _mark = partial(xxhash.xxh3_64_intdigest, seed=secrets.randbits(64))
-_ENCODER = msgspec.json.Encoder()
-_NAMES = msgspec.json.Decoder(dict[str, Raw])
 # What may be wrong with a record; anything else is a bug of ours.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -88,23 +75,26 @@ class RowFormat:
         """The page that an answer is, when nothing in it is out of the ordinary; None when it is to be read with care."""
         if self._reshape is not None or b"\\" in text or is_too_much(text):
             return None
-        check, keep = self._shape.decoders(wrapping)
+        shape, (check, keep) = self._shape, self._shape.decoders(wrapping)
         try:
-            check(text)
             rows = wrapping.within(keep(text))
             if rows is None:
                 return None
-            lines = self._lines(rows)
+            texts = lines.texts_of(shape, rows)
+            lines.settle(shape, rows, texts)
+            encoded = lines.encoded(shape, rows)
+            if not lines.is_all_numbers(shape, rows, texts, encoded):
+                check(text)
         except UNREADABLE:
             return None
-        shape, ids = self._shape, [row.id for row in rows]
+        ids = [row.id for row in rows]
         return Page(
             columns=self.columns,
             rows=len(rows),
             ids=ids,
-            lines=lines,
+            lines=lines.split(encoded),
             line_ids=ids,
-            times=list(map(attrgetter(shape.created), rows)) if shape.created else [None] * len(rows),
+            times=texts[shape.created] if shape.created else [None] * len(rows),
             symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
             digest=digest,
         )
@@ -134,46 +124,6 @@ class RowFormat:
         page = self.read(_array(records), digest)
         return replace(page, marks=marks) if len(page.line_ids) == len(marks) else page
 
-    def _settle(self, rows: list[Any]) -> None:
-        """Bring the values of rows into COPY's form in place, and add what is computed of them.
-
-        Raises:
-            ValueError: one of them has none.
-        """
-        shape = self._shape
-        for attribute, _ in shape.attributes[Kind.TIMESTAMP]:
-            _replace(rows, attribute, _MICROSECONDS, _cut)
-        for attribute, _ in shape.attributes[Kind.DATE]:
-            _replace(rows, attribute, -1, _day)
-        for attribute, wire in shape.attributes[Kind.JSON]:
-            tokens = list(map(attrgetter(attribute), rows))
-            if tokens.count(NULL) < len(tokens):
-                for row, token in zip(rows, tokens, strict=True):
-                    if token != NULL:
-                        setattr(row, attribute, Raw(_quote(_scrubbed(bytes(token), wire))))
-        if shape.factors:
-            for row, factors in zip(rows, map(attrgetter(*shape.factors), rows), strict=True):
-                row.computed = product(b"*".join(factors))
-
-    def _lines(self, rows: list[Any]) -> list[bytes]:
-        """Lines for COPY.
-
-        Raises:
-            ValueError: a value has no form that PostgreSQL takes.
-        """
-        self._settle(rows)
-        text = _ENCODER.encode_lines(map(astuple, rows))
-        if _TOO_LONG in text.translate(_DIGITS):
-            self._refuse_long_numbers(rows)
-        # JSON arrays less their brackets, which no text without an escape can imitate.
-        return text[1:-2].split(b"]\n[") if rows else []
-
-    def _refuse_long_numbers(self, rows: list[Any]) -> None:
-        for attribute, wire in self._shape.attributes[Kind.NUMBER]:
-            longest = max(len(getattr(row, attribute)) for row in rows)
-            if longest > NUMBER_LIMIT:
-                raise ValueError(f"a number of {longest} characters - at `$.{wire}`")
-
     def _read_carefully(self, records: bytes, page: Page) -> None:
         raws = msgspec.json.decode(records, type=list[Raw])
         if len(raws) > ROW_LIMIT:
@@ -194,7 +144,8 @@ class RowFormat:
     def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
         """One row. `raw`: the record's own text; None when the part is only a piece of it."""
         try:
-            row = self._row(part, raw if self._reshape is None else None)
+            row = self._row(part)
+            line = lines.line(self._shape, row)
         except UNREADABLE as error:
             _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
             return
@@ -203,22 +154,22 @@ class RowFormat:
         if self._shape.symbol:
             page.symbol_ids.append(getattr(row, self._shape.symbol))
         page.times.append(getattr(row, self._shape.created) if self._shape.created else None)
-        page.lines.append(_ENCODER.encode(astuple(row))[1:-1])
+        page.lines.append(line)
 
-    def _row(self, part: Record, raw: Raw | None) -> Any:
+    def _row(self, part: Record) -> Any:
         shape, (check, keep) = self._shape, self._shape.decoders(SINGLE)
         whole = part.keys() <= shape.names
         known = part if whole else {name: value for name, value in part.items() if name in shape.names}
-        mended = [_unescape(known, wire) for kind in (Kind.TIMESTAMP, Kind.DATE) for _, wire in shape.attributes[kind]]
-        # The record's own text will do where nothing of it was left out or mended.
-        encoded = bytes(raw) if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
+        for kind in TIMES:
+            for _, wire in shape.attributes[kind]:
+                _unescape(known, wire)
+        encoded = msgspec.json.encode(known)
         try:
             check(encoded)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
         row = keep(encoded)
-        self._settle([row])
-        self._refuse_long_numbers([row])
+        lines.settle(shape, [row], lines.texts_of(shape, [row]))
         if b"\\" in encoded:
             for attribute, wire in shape.attributes[Kind.TEXT]:
                 if (text := getattr(row, attribute)) is not None:
@@ -245,53 +196,16 @@ def _is_too_long(text: bytes) -> bool:
     return len(text) >= ROW_LIMIT * SHORTEST and text.count(b"{") > ROW_LIMIT
 
 
-def _replace(rows: list[Any], attribute: str, longest: int, change: Callable[[str], str | None]) -> None:
-    """Change the texts of a column that are longer than so many characters; a glance tells whether there are any."""
-    values = list(map(attrgetter(attribute), rows))
-    if max(map(len, filter(None, values)), default=0) > longest:
-        for row, text in zip(rows, values, strict=True):
-            if text is not None and len(text) > longest:
-                setattr(row, attribute, change(text))
-
-
 def opening(token: bytes | Raw) -> bytes:
     """The first byte of a JSON value, which tells its type."""
     return bytes(memoryview(token)[:1])
 
 
-def _cut(moment: str) -> str:
-    """A time without what is finer than microseconds: cut, never rounded."""
-    if len(moment) <= _MICROSECONDS:
-        return moment
-    # The usual form, without the cost of a search.
-    if moment[_POINT : _POINT + 1] == "." and moment[-1] == "Z":
-        return moment[: _MICROSECONDS - 1] + "Z"
-    return _FRACTION.sub(r"\1", moment)
-
-
-def _day(date: str) -> str | None:
-    """A date, or a time of which only the day counts; the empty text is how some servers say that there is none."""
-    return date[:_DAY] or None
-
-
-def _unescape(known: Record, wire: str) -> bool:
+def _unescape(known: Record, wire: str) -> None:
     """Mend a time in place: none holds a character that needs an escape, and decoders round what is finer than microseconds."""
     token = known.get(wire, NULL)
-    if opening(token) != b'"' or (len(token) <= _MICROSECONDS + 2 and b"\\" not in bytes(token)):
-        return False
-    known[wire] = Raw(msgspec.json.encode(_cut(_decoded(token, wire))))
-    return True
-
-
-def _decoded(token: bytes | Raw, name: str) -> Any:
-    try:
-        return exact(token)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 - at `$.{name[:60]}`") from error
-    except RecursionError as error:
-        raise ValueError(f"nested too deep - at `$.{name[:60]}`") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ValueError(f"{error} - at `$.{name[:60]}`") from error
+    if opening(token) == b'"' and (len(token) > MICROSECONDS + 2 or b"\\" in bytes(token)):
+        known[wire] = Raw(msgspec.json.encode(cut(decoded(token, wire))))
 
 
 def _culprit(known: Record) -> str:
@@ -306,43 +220,14 @@ def _culprit(known: Record) -> str:
 def _text(text: str, wire: str) -> bytes:
     if "\0" in text:
         raise ValueError(f"a character that no text may hold - at `$.{wire}`")
-    return _quote(text.encode())
+    return quote(text.encode())
 
 
 def _extra(unknown: Record) -> bytes | Raw:
     kept = {name: value for name, value in unknown.items() if value != NULL and not SECRET_NAME.search(name)}
     if not kept:
         return NULL
-    return _quote(msgspec.json.encode({name: Raw(_scrubbed(bytes(kept[name]), name)) for name in sorted(kept)}))
-
-
-def _scrubbed(token: bytes, name: str) -> bytes:
-    """A JSON value without anything that is named like a secret, every number as it was sent."""
-    if _is_harmless(token):
-        return token
-    try:
-        text = msgspec.json.encode(without_secrets(_decoded(token, name)))
-    except RecursionError as error:
-        raise ValueError(f"nested too deep - at `$.{name[:60]}`") from error
-    if b"\\u0000" in text and _NUL.search(text):
-        raise ValueError(f"a character that no text may hold - at `$.{name[:60]}`")
-    return text
-
-
-def _is_harmless(token: bytes) -> bool:
-    """Whether a JSON value is an object of nothing but scalars, with names seen to be no secrets': a glance for the usual one."""
-    if token[:1] != b"{" or b"{" in token[1:] or b"[" in token or b"\\" in token:
-        return False
-    return _are_harmless(tuple(_NAMES.decode(token)))
-
-
-@lru_cache(maxsize=1_000)
-def _are_harmless(names: tuple[str, ...]) -> bool:
-    return not any(map(SECRET_NAME.search, names))
-
-
-def _quote(text: bytes) -> bytes:
-    return b'"' + text.replace(b'"', b'""') + b'"'
+    return quote(msgspec.json.encode({name: Raw(scrubbed(bytes(kept[name]), name)) for name in sorted(kept)}))
 
 
 class _Identified(msgspec.Struct):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 import msgspec
@@ -15,8 +15,10 @@ from counterfoil.platforms.products import PRODUCTS
 Decode = Callable[[bytes], Any]
 
 NULL = Raw(b"null")
-# Attributes that no field of a record fills: what else was sent is refused before it could.
-_COMPUTED, _EXTRA = "computed", "extra"
+# Attributes that no field of a record fills.
+COMPUTED, _EXTRA = "computed", "extra"
+# A field that is null unless expanded; the column of that name is found elsewhere.
+_EMBEDDED = "symbol"
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # Only asked "is this a number that JSON and PostgreSQL both understand?"; the value itself is never used.
@@ -34,9 +36,11 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.DATE: Annotated[str, Meta(pattern=_DATE)] | None,
     Kind.JSON: Any,
 }
+# Of columns of such texts.
+TIMES: Mapping[Kind, Any] = {kind: list[_TYPES[kind]] for kind in (Kind.TIMESTAMP, Kind.DATE)}  # type: ignore[valid-type]
 # What a value is kept as until it is part of a line, and what stands for one that was not sent: numbers as the text that they are.
 _KEPT: Mapping[Kind, tuple[Any, Any]] = {
-    Kind.INTEGER: (int | None, None),
+    Kind.INTEGER: (_Int64 | None, None),
     Kind.NUMBER: (Raw, NULL),
     Kind.TEXT: (str | None, None),
     Kind.BOOLEAN: (bool | None, None),
@@ -94,25 +98,22 @@ def shape_of(table: str) -> Shape:
     fields = tuple(column for column in TABLES[table].columns if column.wire)
     attributes = {column.name: f"f{n}" for n, column in enumerate(fields)}
     wires = {attributes[column.name]: column.wire or "" for column in fields}
-    # A computed column's name may also be a field, of an object that is null unless expanded.
-    embedded = [column.name for column in TABLES[table].columns if not column.wire]
     computed, *factors = PRODUCTS.get(table) or (None,)
     by_kind = {
         kind: tuple((attributes[column.name], column.wire or "") for column in fields if column.kind is kind)
         for kind in Kind
     }
-    checked = msgspec.defstruct(
-        "Checked",
-        [("id", _Int64), *((attributes[column.name], _TYPES[column.kind], None) for column in fields),
-         *((name, None, None) for name in embedded)],
-        rename=wires, forbid_unknown_fields=True, gc=False,
-    )  # fmt: skip
-    kept = msgspec.defstruct(
-        "Kept",
-        [("id", int), *((attributes[column.name], *_KEPT[column.kind]) for column in fields),
-         *([(_COMPUTED, Any, None)] if computed else []), (_EXTRA, Any, None)],
-        rename=wires, gc=False,
-    )  # fmt: skip
+    # What else was sent is refused, but for a null where an object may be.
+    embedded = any(column.name == _EMBEDDED and not column.wire for column in TABLES[table].columns)
+    made = partial(
+        msgspec.defstruct,
+        rename={**wires, _EXTRA: _EMBEDDED} if embedded else wires,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    empty = [(name, None, None) for name in (*([COMPUTED] if computed else []), _EXTRA)]
+    checked = [(attributes[column.name], _TYPES[column.kind], None) for column in fields]
+    kept = [(attributes[column.name], *_KEPT[column.kind]) for column in fields]
     return Shape(
         columns=("id", *attributes, *([computed] if computed else []), "extra"),
         names=frozenset({"id", *wires.values()}),
@@ -120,6 +121,6 @@ def shape_of(table: str) -> Shape:
         created=attributes.get("created_at"),
         factors=(attributes[factors[0]], attributes[factors[1]]) if factors else None,
         symbol=attributes["symbol_id"] if table in PRODUCTS else None,
-        checked=checked,
-        kept=kept,
+        checked=made("Checked", [("id", _Int64), *checked, *empty]),
+        kept=made("Kept", [("id", _Int64), *kept, *empty]),
     )

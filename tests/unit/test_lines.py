@@ -1,0 +1,144 @@
+"""A page of ordinary records is decoded once: that its numbers are numbers shows in the finished lines."""
+
+from dataclasses import replace
+
+import pytest
+
+from counterfoil.domain.records import TABLES, Kind
+from counterfoil.platforms import rows
+from counterfoil.platforms.rows import RowFormat
+from counterfoil.platforms.shapes import BARE, Shape
+
+# Values of each kind, with every character that would tell a value that is no number.
+ORDINARY = {
+    Kind.INTEGER: "-9223372036854775808",
+    Kind.NUMBER: "-0.50",
+    Kind.TEXT: '"[sl 1e5] {true} E, false"',
+    Kind.BOOLEAN: "true",
+    Kind.TIMESTAMP: '"2025-01-01T00:00:00.123456789Z"',
+    Kind.DATE: '"2025-01-01"',
+    Kind.JSON: "null",
+}
+NO_NUMBERS = [
+    '"1"',
+    '"NaN"',
+    '""',
+    "true",
+    "false",
+    "[]",
+    "[1]",
+    "[1,2]",
+    "{}",
+    '{"a":1}',
+    "1e400",
+    "1" * 101,
+    "9" * 400,
+]
+
+
+def record(table, number, **instead):
+    """A record with every field of its table."""
+    fields = {column.wire: ORDINARY[column.kind] for column in TABLES[table].columns if column.wire} | instead
+    return ("{" + ",".join(f'"{name}":{token}' for name, token in {"id": str(number), **fields}.items()) + "}").encode()
+
+
+def array(*records):
+    return b"[%b]" % b",".join(records)
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """How often a page was read into the types that its records must have."""
+    read, decoders = [], Shape.decoders
+
+    def watched(shape, wrapping):
+        check, keep = decoders(shape, wrapping)
+        return lambda text: read.append(text) or check(text), keep
+
+    monkeypatch.setattr(Shape, "decoders", watched)
+    return read
+
+
+def numbers(table):
+    return [column.wire for column in TABLES[table].columns if column.wire and column.kind is Kind.NUMBER]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_ordinary_records_are_decoded_once(table, checks):
+    page = RowFormat(table).plain(array(record(table, 1), b'{"id":2}', record(table, 3)), BARE)
+    assert (page.line_ids, len(page.lines), checks) == ([1, 2, 3], 3, [])
+
+
+@pytest.mark.parametrize("token", NO_NUMBERS)
+@pytest.mark.parametrize("table", [table for table in TABLES if numbers(table)])
+def test_a_number_that_is_none_costs_its_record_alone(table, token):
+    good, rows_of = RowFormat(table), []
+    for name in numbers(table):
+        bad = record(table, 2, **{name: token})
+        page = good.read(array(record(table, 1), bad, record(table, 3)))
+        rows_of.append((page.line_ids, f"`$.{name}`" in page.rejected[0].reason, page.lines))
+    assert rows_of == [([1, 3], True, good.read(array(record(table, 1), record(table, 3))).lines)] * len(rows_of)
+
+
+@pytest.mark.parametrize("token", ["1e5", "1E5", "-0.5e-3"])
+def test_a_number_with_an_exponent_is_one_as_well(token, checks):
+    page = RowFormat("deals").plain(array(record("deals", 1, swap=token)), BARE)
+    assert (page.line_ids, len(checks)) == ([1], 1)
+    assert token.encode() in page.lines[0].split(b",")
+
+
+def test_where_json_is_kept_every_record_is_checked(checks):
+    page = RowFormat("deals").plain(array(record("deals", 1, account='{"id":1}'), record("deals", 2)), BARE)
+    assert (page.line_ids, len(checks)) == ([1, 2], 1)
+
+
+@pytest.mark.parametrize(
+    "token", ['"2025-13-01T00:00:00Z"', '"2025-01-01T00:00:00"', '"now"', '"infinity"', "5", "true"]
+)
+def test_a_time_that_is_none_costs_its_record_alone(token):
+    page = RowFormat("deals").read(array(record("deals", 1), record("deals", 2, created_at=token)))
+    assert (page.line_ids, page.ids) == ([1], [1, 2])
+    assert "`$.created_at`" in page.rejected[0].reason
+
+
+@pytest.mark.parametrize("token", ["9223372036854775808", "-9223372036854775809", "1.0", '"1"', "1" * 50])
+@pytest.mark.parametrize("name", ["id", "order_id"])
+def test_a_whole_number_that_no_column_holds_costs_its_record_alone(name, token):
+    page = RowFormat("deals").read(array(record("deals", 1), record("deals", 2, **{name: token})))
+    assert (page.line_ids, len(page.rejected)) == ([1], 1)
+    assert f"`$.{name}`" in page.rejected[0].reason
+
+
+@pytest.mark.parametrize("name", ["extra", "computed", "volume_base", "f0", "surprise"])
+def test_a_field_that_no_column_keeps_is_lost_in_no_page(name):
+    fmt = RowFormat("deals")
+    page = fmt.read(array(record("deals", 1), record("deals", 2, **{name: "5"})))
+    assert page.lines[0].endswith(b",null")
+    assert page.lines[1].endswith(b'"{""%b"":5}"' % name.encode())
+
+
+@pytest.mark.parametrize("others", [(), (b'{"id":9,"comment":"\\u00e9"}',)])
+def test_of_a_repeated_name_the_last_value_counts_alone_or_beside_what_is_read_with_care(others):
+    twice = b'{"id":1,"id":2,"price":"x","price":2.50}'
+    page = RowFormat("deals").read(array(twice, *others))
+    assert (page.line_ids[0], page.rejected) == (2, [])
+    assert page.lines[0].split(b",")[page.columns.index(_attribute("deals", "price"))] == b"2.50"
+
+
+def _attribute(table, wire):
+    return next(column.name for column in TABLES[table].columns if column.wire == wire)
+
+
+def test_a_text_with_the_end_of_a_line_in_it_stays_in_its_line():
+    broken = b'{"id":1,"comment":"a]\\n[b"}'
+    page = RowFormat("deals").read(array(broken, b'{"id":2}'))
+    assert (page.line_ids, len(page.lines)) == ([1, 2], 2)
+    assert b'"a]\n[b"' in page.lines[0]
+
+
+def test_a_row_is_taken_whole_or_not_at_all():
+    fmt = RowFormat("deals")
+    long_and_kept = b'{"id":1,"price":%b,"comment":"\\u00e9"}' % (b"1" * 101)
+    page = fmt.read(array(long_and_kept, b'{"id":2}'))
+    assert (page.ids, page.line_ids, len(page.lines), len(page.times), len(page.symbol_ids)) == ([1, 2], [2], 1, 1, 1)
+    assert replace(page.rejected[0], body="") == rows.Rejected("1", "a number of 101 characters - at `$.price`", "")
