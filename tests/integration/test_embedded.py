@@ -20,6 +20,7 @@ from counterfoil.domain.errors import ConfigurationError
 from counterfoil.store import embedded, embedded_process
 from counterfoil.store.embedded import EmbeddedPostgres
 from support.binaries import pretend
+from support.waiting import until
 
 ROOT = os.geteuid() == 0
 
@@ -312,7 +313,7 @@ def test_a_killed_parent_leaves_neither_server_nor_directory():
         assert not Path(directory).exists()
 
 
-def test_a_parent_killed_during_initdb_leaves_nothing(tmp_path, monkeypatch):
+async def test_a_parent_killed_during_initdb_leaves_nothing(tmp_path, monkeypatch):
     for name in ("begun", "never"):
         os.mkfifo(tmp_path / name)
         (tmp_path / name).chmod(0o666)  # the server's account is another one when root runs this
@@ -323,6 +324,8 @@ def test_a_parent_killed_during_initdb_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     with parent() as killed:
         initdb = int((tmp_path / "begun").read_text())
+        # It waits for initdb, so it has told its guard.
+        await until(psutil.Process(killed.pid).status, {psutil.STATUS_SLEEPING}, patience=30)
         guards = [child for child in psutil.Process(killed.pid).children() if "counterfoil-guard" in child.cmdline()]
         killed.kill()
         await_end(initdb)

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from counterfoil.domain import cursor as cursors
+from counterfoil.domain.page import Page
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
 from counterfoil.store import appending, copying, engine
@@ -28,6 +29,27 @@ def stop_the_clock(it: Bench) -> None:
     """Everything that happens from now on happens at the same time."""
     now = it.books.now()
     it.books.clock = lambda: now
+
+
+def shown(*rows: tuple[int, bytes]) -> Page:
+    ids = [row for row, _ in rows]
+    return Page(("id",), len(rows), ids, [line for _, line in rows], ids, [None] * len(rows))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        ([(1, b"a"), (2, b"a")], [(1, b"a"), (2, b"a"), (3, b"a")], [3]),
+        ([(1, b"a"), (2, b"a")], [(1, b"b"), (2, b"a"), (3, b"a")], [1, 2, 3]),
+        ([(1, b"a"), (1, b"b")], [(1, b"a"), (2, b"a")], [1, 2]),
+        ([(1, b"a"), (1, b"b")], [(1, b"b"), (2, b"a")], [2]),
+        ([(2, b"a")], [(1, b"a"), (2, b"a")], [1, 2]),
+    ],
+)
+def test_of_what_pages_share_only_what_stands_as_it_was_shown_last_is_left_out(before, after, left):
+    batch = history._Batch(None, "deals", None)
+    batch._less_overlap(shown(*before))
+    assert batch._less_overlap(shown(*after)).line_ids == left
 
 
 # --- bugs that others shipped ---------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class _Batch:
     _pages: list[Page] = field(default_factory=list)
     _moved: bool = False
     _sent_at: float = field(default_factory=time.monotonic)
-    _before: Page = field(default_factory=lambda: Page(columns=()))
+    _before: dict[int, bytes] = field(default_factory=dict)
     # Few at first, so that PostgreSQL has something to do while the next ones come.
     _together: int = 1
 
@@ -85,11 +85,10 @@ class _Batch:
 
     def _less_overlap(self, page: Page) -> Page:
         """Every page begins with the last rows of the one before it; as long as nothing about them changed, once is enough."""
-        before, self._before = self._before, page
-        if page.rejected or not page.line_ids or page.line_ids[0] not in before.line_ids:
+        before, self._before = self._before, dict(zip(page.line_ids, page.lines, strict=True))
+        if page.rejected:
             return page
-        at = before.line_ids.index(page.line_ids[0])
-        again = takewhile(lambda pair: pair[0] == pair[1], zip(before.lines[at:], page.lines, strict=False))
+        again = takewhile(lambda row: before.get(row[0]) == row[1], self._before.items())
         return page.less_first(sum(1 for _ in again))
 
     async def _send(self) -> None:
