@@ -46,6 +46,10 @@ def array(*records):
     return b"[%b]" % b",".join(records)
 
 
+def numbers(table):
+    return [column.wire for column in TABLES[table].columns if column.wire and column.kind is Kind.NUMBER]
+
+
 @pytest.fixture
 def checks(monkeypatch):
     """How often a page was read into the types that its records must have."""
@@ -59,14 +63,53 @@ def checks(monkeypatch):
     return read
 
 
-def numbers(table):
-    return [column.wire for column in TABLES[table].columns if column.wire and column.kind is Kind.NUMBER]
-
-
 @pytest.mark.parametrize("table", TABLES)
 def test_ordinary_records_are_decoded_once(table, checks):
-    page = RowFormat(table).plain(array(record(table, 1), b'{"id":2}', record(table, 3)), BARE)
+    empty = dict.fromkeys((column.wire for column in TABLES[table].columns if column.wire), "null")
+    page = RowFormat(table).plain(array(record(table, 1), record(table, 2, **empty), record(table, 3)), BARE)
     assert (page.line_ids, len(page.lines), checks) == ([1, 2, 3], 3, [])
+
+
+@pytest.mark.parametrize("names", [["price", "comment"], ["price", "symbol"], ["comment"], []])
+def test_records_need_not_hold_every_field_if_all_hold_the_same(names, checks):
+    given = {"price": "-0.50", "comment": '"[e]"', "symbol": "null"}
+    same = ["{" + ",".join(f'"{name}":{given.get(name, number)}' for name in ("id", *names)) + "}" for number in (1, 2)]
+    page = RowFormat("deals").plain(array(*(one.encode() for one in same)), BARE)
+    assert (page.line_ids, len(page.lines), checks) == ([1, 2], 2, [])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"id":2}',
+        b'{ "id":2,"price":1}',
+        b'{"id":2,"id":2,"price":1}',
+        b'{"id":2,"price":1,"swap":1}',
+        b'{"id":2,"price":1,"swap":null}',
+    ],
+)
+def test_a_page_in_which_a_field_may_stand_twice_is_checked(odd, checks):
+    page = RowFormat("deals").plain(array(b'{"id":1,"price":1}', odd), BARE)
+    assert (page.line_ids, len(checks)) == ([1, 2], 1)
+
+
+@pytest.mark.parametrize("first", [b'"x"', b"1e400", b"[]", b"true", b"{}"])
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("table", [table for table in TABLES if numbers(table)])
+def test_a_value_that_another_one_follows_must_be_good_as_well(table, at, first):
+    name = numbers(table)[0].encode()
+    records = [b'{"id":1,"%b":1}' % name, b'{"id":2,"%b":1}' % name]
+    records[at] = b'{"id":3,"%b":%b,"%b":1}' % (name, first, name)
+    page = RowFormat(table).read(array(*records))
+    assert (page.line_ids, len(page.rejected)) == ([2 - at], 1)
+    assert f"`$.{name.decode()}`" in page.rejected[0].reason
+
+
+def test_a_field_that_is_lacking_does_not_make_up_for_one_that_stands_twice():
+    lacking, twice = b'"swap":null,', b'"fee":"abc",'
+    assert len(lacking) == len(twice)
+    page = RowFormat("deals").read(array(b'{"id":1,"swap":1,"fee":1}', b'{"id":2,%b"fee":1}' % twice))
+    assert (page.line_ids, len(page.rejected)) == ([1], 1)
 
 
 @pytest.mark.parametrize("token", NO_NUMBERS)
@@ -115,18 +158,6 @@ def test_a_field_that_no_column_keeps_is_lost_in_no_page(name):
     page = fmt.read(array(record("deals", 1), record("deals", 2, **{name: "5"})))
     assert page.lines[0].endswith(b",null")
     assert page.lines[1].endswith(b'"{""%b"":5}"' % name.encode())
-
-
-@pytest.mark.parametrize("others", [(), (b'{"id":9,"comment":"\\u00e9"}',)])
-def test_of_a_repeated_name_the_last_value_counts_alone_or_beside_what_is_read_with_care(others):
-    twice = b'{"id":1,"id":2,"price":"x","price":2.50}'
-    page = RowFormat("deals").read(array(twice, *others))
-    assert (page.line_ids[0], page.rejected) == (2, [])
-    assert page.lines[0].split(b",")[page.columns.index(_attribute("deals", "price"))] == b"2.50"
-
-
-def _attribute(table, wire):
-    return next(column.name for column in TABLES[table].columns if column.wire == wire)
 
 
 def test_a_text_with_the_end_of_a_line_in_it_stays_in_its_line():

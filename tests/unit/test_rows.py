@@ -276,6 +276,12 @@ def test_an_unreadable_name_of_a_field_costs_only_its_record():
     assert (page.ids, page.line_ids) == ([1, 2], [2])
 
 
+def test_of_a_repeated_name_the_last_value_counts_and_all_must_be_good():
+    page = page_of(b'{"id":1,"id":2,"price":1,"price":2.50}', b'{"id":3,"price":"x","price":1}')
+    assert (page.line_ids, row_of(page)["price"]) == ([2], "2.50")
+    assert page_of(b'{"id":1,"id":2,"x\\u0020":1,"price":1,"price":2.50}').line_ids == [2]
+
+
 @pytest.mark.parametrize("field", ["surprise", "account"])
 def test_a_deeply_nested_value_costs_only_its_record(field):
     bomb = b'{"id":1,"%b":%b}' % (field.encode(), b"[" * 700 + b"]" * 700)

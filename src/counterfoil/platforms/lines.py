@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 from counterfoil.domain.records import Kind
 from counterfoil.platforms.products import product
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, without_secrets
-from counterfoil.platforms.shapes import COMPUTED, NULL, TIMES, Shape
+from counterfoil.platforms.shapes import COMPUTED, NULL, TIMES, Full, Shape
 
 # A token longer than this is no number of anybody's books; PostgreSQL would take 131,072 digits.
 NUMBER_LIMIT = 100
@@ -59,16 +59,19 @@ def texts_of(shape: Shape, rows: list[Any]) -> Texts:
     return texts
 
 
-def settle(shape: Shape, rows: list[Any], texts: Texts) -> None:
+def settle(shape: Shape, rows: list[Any], texts: Texts) -> int:
     """Bring the values of rows into COPY's form in place, and add what is computed of them.
+
+    Returns by how many characters the texts are shorter now.
 
     Raises:
         ValueError: one of them has none.
     """
+    shorter = 0
     for attribute, _ in shape.attributes[Kind.TIMESTAMP]:
-        _replace(rows, texts, attribute, MICROSECONDS, cut)
+        shorter += _replace(rows, texts, attribute, MICROSECONDS, cut)
     for attribute, _ in shape.attributes[Kind.DATE]:
-        _replace(rows, texts, attribute, -1, _day)
+        shorter += _replace(rows, texts, attribute, -1, _day)
     for attribute, wire in shape.attributes[Kind.JSON]:
         tokens = list(map(attrgetter(attribute), rows))
         if tokens.count(NULL) < len(tokens):
@@ -78,6 +81,7 @@ def settle(shape: Shape, rows: list[Any], texts: Texts) -> None:
     if shape.factors:
         factors = map(attrgetter(*shape.factors), rows)
         _set(rows, COMPUTED, list(map(product, map(b"*".join, factors))))
+    return shorter
 
 
 def encoded(shape: Shape, rows: list[Any]) -> bytes:
@@ -119,6 +123,18 @@ def is_all_numbers(shape: Shape, rows: list[Any], texts: Texts, text: bytes) -> 
     )
 
 
+def is_each_once(full: Full, rows: list[Any], text: bytes, shorter: int, answer: bytes) -> bool:
+    """Whether the records of an answer hold each field once and no space between: then they are as long as their parts.
+
+    A field that stands twice, or in this record alone, makes them longer, and nothing makes them shorter. `text`, `shorter`: what was
+    made of them.
+    """
+    computed = sum(len(row.computed) + 1 for row in rows) if full.computes else 0
+    # A line has brackets for the braces of its record and an end for the comma behind it; around all of them stand two more.
+    parts = len(text) + 1 + shorter - computed + (full.frame - len(",null") * full.lacking) * len(rows)
+    return answer.rfind(b"}]") + 2 - answer.find(b"[{") == parts
+
+
 def _refuse_long_numbers(shape: Shape, rows: list[Any]) -> None:
     for attribute, wire in shape.attributes[Kind.NUMBER]:
         longest = max(len(getattr(row, attribute)) for row in rows)
@@ -126,12 +142,23 @@ def _refuse_long_numbers(shape: Shape, rows: list[Any]) -> None:
             raise ValueError(f"a number of {longest} characters - at `$.{wire}`")
 
 
-def _replace(rows: list[Any], texts: Texts, attribute: str, longest: int, change: Callable[[str], str | None]) -> None:
-    """Change the texts of a column that are longer than so many characters; a glance tells whether there are any."""
+def _replace(rows: list[Any], texts: Texts, attribute: str, longest: int, change: Callable[[str], str | None]) -> int:
+    """Change the texts of a column that are longer than so many characters; a glance tells whether there are any.
+
+    Returns by how many characters they are shorter now.
+    """
     values = texts[attribute]
-    if max(map(len, filter(None, values)), default=0) > longest:
-        texts[attribute] = [change(text) if text is not None and len(text) > longest else text for text in values]
-        _set(rows, attribute, texts[attribute])
+    if max(map(len, filter(None, values)), default=0) <= longest:
+        return 0
+    texts[attribute] = [change(text) if text is not None and len(text) > longest else text for text in values]
+    _set(rows, attribute, texts[attribute])
+    return _length(values) - _length(texts[attribute])
+
+
+def _length(values: list[str | None]) -> int:
+    """Of the values as they stand in a line; of those that are always ASCII."""
+    missing = values.count(None)
+    return sum(map(len, filter(None, values))) + len('""') * (len(values) - missing) + len("null") * missing
 
 
 def _set(rows: list[Any], attribute: str, values: list[Any]) -> None:

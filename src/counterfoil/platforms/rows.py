@@ -1,15 +1,16 @@
 """JSON records into lines for COPY, without a number ever passing through a binary float.
 
 A record is decoded into what is written again as JSON, numbers as the text that they are (platforms.lines). That each of these is
-a number shows in the finished lines; where it does not, the same fast decoder reads the page once more, into the types that its
-records must have, and throws their values away. A page in which anything is out of the ordinary (an unknown field, an escape, a bad
-record) is read again, record by record, with the same decoders.
+a number, and that every field is there once, shows in the finished lines; where it does not, the same fast decoder reads the page
+once more, into the types that its records must have, and throws their values away. A page in which anything is out of the ordinary
+(an unknown field, an escape, a bad record) is read again, record by record, with the same decoders.
 """
 
 import re
 import secrets
 from array import array
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -24,7 +25,7 @@ from counterfoil.domain.records import Kind
 from counterfoil.platforms import lines
 from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, cut, decoded, quote, scrubbed
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text
-from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Wrapping, shape_of
+from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Decode, Full, Wrapping, shape_of
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
@@ -40,6 +41,7 @@ _ID = re.compile(rb"-?\d{1,19}")
 
 # Of a record as sent. Nobody who writes a part of one can know how to make two of them look the same.
 _mark = partial(xxhash.xxh3_64_intdigest, seed=secrets.randbits(64))
+_NAMES = msgspec.json.Decoder(Record)
 # What may be wrong with a record; anything else is a bug of ours.
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -77,13 +79,15 @@ class RowFormat:
             return None
         shape, (check, keep) = self._shape, self._shape.decoders(wrapping)
         try:
-            rows = wrapping.within(keep(text))
+            answer, full = _kept(text, shape.full(wrapping, _names_of_first(text)), keep)
+            rows = wrapping.within(answer)
             if rows is None:
                 return None
             texts = lines.texts_of(shape, rows)
-            lines.settle(shape, rows, texts)
+            shorter = lines.settle(shape, rows, texts)
             encoded = lines.encoded(shape, rows)
-            if not lines.is_all_numbers(shape, rows, texts, encoded):
+            is_each_once = full is not None and lines.is_each_once(full, rows, encoded, shorter, text)
+            if not (is_each_once and lines.is_all_numbers(shape, rows, texts, encoded)):
                 check(text)
         except UNREADABLE:
             return None
@@ -144,7 +148,7 @@ class RowFormat:
     def _read_part(self, part: Record, raw: Raw | None, page: Page) -> None:
         """One row. `raw`: the record's own text; None when the part is only a piece of it."""
         try:
-            row = self._row(part)
+            row = self._row(part, raw if self._reshape is None else None)
             line = lines.line(self._shape, row)
         except UNREADABLE as error:
             _reject(page, error, raw or msgspec.json.encode(part), part.get("id", NULL))
@@ -156,14 +160,13 @@ class RowFormat:
         page.times.append(getattr(row, self._shape.created) if self._shape.created else None)
         page.lines.append(line)
 
-    def _row(self, part: Record) -> Any:
+    def _row(self, part: Record, raw: Raw | None) -> Any:
         shape, (check, keep) = self._shape, self._shape.decoders(SINGLE)
         whole = part.keys() <= shape.names
         known = part if whole else {name: value for name, value in part.items() if name in shape.names}
-        for kind in TIMES:
-            for _, wire in shape.attributes[kind]:
-                _unescape(known, wire)
-        encoded = msgspec.json.encode(known)
+        mended = [_unescape(known, wire) for kind in TIMES for _, wire in shape.attributes[kind]]
+        # The record's own text will do where nothing of it was left out or mended.
+        encoded = bytes(raw) if raw is not None and whole and not any(mended) else msgspec.json.encode(known)
         try:
             check(encoded)
         except UnicodeDecodeError as error:
@@ -177,6 +180,24 @@ class RowFormat:
         if not whole:
             row.extra = Raw(_extra({name: part[name] for name in part.keys() - shape.names}))
         return row
+
+
+def _kept(text: bytes, full: Full | None, keep: Decode) -> tuple[Any, Full | None]:
+    """What is kept of an answer, and what its records are if all of them hold the same fields."""
+    if full is not None:
+        with suppress(msgspec.ValidationError):
+            return full.keep(text), full
+    return keep(text), None
+
+
+def _names_of_first(text: bytes) -> tuple[str, ...]:
+    """The fields of the first record of an answer; none where they cannot be told at a glance."""
+    begin = text.find(b"[{") + 1
+    end = text.find(b"},{", begin)
+    try:
+        return tuple(_NAMES.decode(text[begin : (text.rfind(b"}]") if end < 0 else end) + 1]))
+    except UNREADABLE:
+        return ()
 
 
 def _array(records: Iterable[Raw]) -> bytes:
@@ -201,11 +222,13 @@ def opening(token: bytes | Raw) -> bytes:
     return bytes(memoryview(token)[:1])
 
 
-def _unescape(known: Record, wire: str) -> None:
+def _unescape(known: Record, wire: str) -> bool:
     """Mend a time in place: none holds a character that needs an escape, and decoders round what is finer than microseconds."""
     token = known.get(wire, NULL)
-    if opening(token) == b'"' and (len(token) > MICROSECONDS + 2 or b"\\" in bytes(token)):
-        known[wire] = Raw(msgspec.json.encode(cut(decoded(token, wire))))
+    if opening(token) != b'"' or (len(token) <= MICROSECONDS + 2 and b"\\" not in bytes(token)):
+        return False
+    known[wire] = Raw(msgspec.json.encode(cut(decoded(token, wire))))
+    return True
 
 
 def _culprit(known: Record) -> str:

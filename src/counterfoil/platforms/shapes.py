@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw
@@ -19,6 +19,9 @@ NULL = Raw(b"null")
 COMPUTED, _EXTRA = "computed", "extra"
 # A field that is null unless expanded; the column of that name is found elsewhere.
 _EMBEDDED = "symbol"
+
+# Which fields a platform's records hold hardly ever changes.
+_MOST_FULL = 50
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # Only asked "is this a number that JSON and PostgreSQL both understand?"; the value itself is never used.
@@ -65,6 +68,19 @@ BARE = Wrapping(lambda record: list[record], lambda answer: answer)  # type: ign
 SINGLE = Wrapping(lambda record: record, lambda answer: [answer])
 
 
+class Full(NamedTuple):
+    """Answers whose records all hold the same fields.
+
+    `keep`: of what is kept of one. `frame`: the bytes of the names in a record, with their quotes and colons. `lacking`: how many
+    columns no field fills. `computes`: whether one of what is kept is computed of others.
+    """
+
+    keep: Decode
+    frame: int
+    lacking: int
+    computes: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the records of a table look like.
@@ -83,6 +99,7 @@ class Shape:
     checked: Any
     kept: Any
     _decoders: dict[Wrapping, tuple[Decode, Decode]] = field(default_factory=dict)
+    _full: dict[tuple[Wrapping, tuple[str, ...]], Full] = field(default_factory=dict)
 
     def decoders(self, wrapping: Wrapping) -> tuple[Decode, Decode]:
         """Of what an answer must be, and of what is kept of it."""
@@ -90,6 +107,36 @@ class Shape:
             checked, kept = (msgspec.json.Decoder(wrapping.around(kind)).decode for kind in (self.checked, self.kept))
             self._decoders[wrapping] = checked, kept
         return self._decoders[wrapping]
+
+    def full(self, wrapping: Wrapping, names: tuple[str, ...]) -> Full | None:
+        """Of answers whose records hold just these fields; None where others than these tables know."""
+        key = wrapping, names
+        if key not in self._full:
+            fields = msgspec.structs.fields(self.kept)
+            if "id" not in names or not {one.encode_name for one in fields}.issuperset(names):
+                return None
+            if len(self._full) >= _MOST_FULL:
+                self._full.clear()
+            self._full[key] = _full(fields, wrapping, names)
+        return self._full[key]
+
+
+def _full(fields: tuple[Any, ...], wrapping: Wrapping, names: tuple[str, ...]) -> Full:
+    kept = msgspec.defstruct(
+        "Full",
+        [(one.name, one.type, *([] if one.encode_name in names else [one.default])) for one in fields],
+        rename={one.name: one.encode_name for one in fields},
+        forbid_unknown_fields=True,
+        kw_only=True,
+        gc=False,
+    )
+    keep = msgspec.json.Decoder(wrapping.around(kept)).decode
+    return Full(
+        keep,
+        frame=sum(len(f'"{name}":') for name in names),
+        lacking=sum(one.name != COMPUTED and one.encode_name not in names for one in fields),
+        computes=any(one.name == COMPUTED for one in fields),
+    )
 
 
 @cache
