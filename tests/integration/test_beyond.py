@@ -124,6 +124,12 @@ async def test_what_is_not_beyond_is_compared_as_ever(database, straight):
     assert len(await rows(database)) == 3 * MANY
 
 
+async def test_a_page_may_begin_with_the_last_row_that_is_known(database, straight):
+    await write(database, "live", deals())
+    written = await write(database, "live", deals(first=MANY, comment='"changed"'))
+    assert (written.inserted, written.changed, straight) == (MANY - 1, 1, [MANY, MANY - 1])
+
+
 async def test_few_rows_are_not_worth_it(database, straight):
     assert (await write(database, "live", deals(rows=beyond.MANY - 1))).inserted == beyond.MANY - 1
     assert straight == [0]

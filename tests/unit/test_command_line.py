@@ -144,9 +144,9 @@ def test_check_offline_says_that_file_and_secrets_are_good_without_asking_anybod
 @pytest.mark.parametrize("command", sorted(main.COMMANDS))
 def test_a_start_loads_nothing_that_only_libraries_would_use(command):
     ask = "import sys; from counterfoil.cli import main; main.counterfoil.get_command(None, sys.argv[1])"
-    tell = "import json, os; print(json.dumps([[name for name in ('rich', 'httpx._main') if name in sys.modules], os.environ.get('SSL_CERT_FILE')]))"
+    tell = "import json, os; print(json.dumps([[name for name in ('rich', 'httpx._main', 'sqlalchemy.orm') if name in sys.modules], os.environ.get('SSL_CERT_FILE')]))"
     told = subprocess.run(
-        [sys.executable, "-c", f"{ask}; {tell}; import rich.console, httpx._main", command],
+        [sys.executable, "-c", f"{ask}; {tell}; import rich.console, httpx._main; from sqlalchemy.ext.asyncio.session import AsyncSession as a; a()", command],
         check=True, capture_output=True, text=True, env={**os.environ, "SSL_CERT_FILE": "/etc/own.pem"},
     )  # fmt: skip
     assert json.loads(told.stdout) == [["rich"] if command in main.DRAWING else [], "/etc/own.pem"]

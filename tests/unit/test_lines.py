@@ -135,13 +135,39 @@ def test_where_json_is_kept_every_record_is_checked(checks):
     assert (page.line_ids, len(checks)) == ([1, 2], 1)
 
 
+@pytest.mark.parametrize("name", ["created_at", "updated_at"])
 @pytest.mark.parametrize(
     "token", ['"2025-13-01T00:00:00Z"', '"2025-01-01T00:00:00"', '"now"', '"infinity"', "5", "true"]
 )
-def test_a_time_that_is_none_costs_its_record_alone(token):
-    page = RowFormat("deals").read(array(record("deals", 1), record("deals", 2, created_at=token)))
+def test_a_time_that_is_none_costs_its_record_alone(token, name):
+    page = RowFormat("deals").read(array(record("deals", 1), record("deals", 2, **{name: token})))
     assert (page.line_ids, page.ids) == ([1], [1, 2])
-    assert "`$.created_at`" in page.rejected[0].reason
+    assert f"`$.{name}`" in page.rejected[0].reason
+
+
+LONG, CUT = '"2025-01-01T00:00:00.123456789Z"', '"2025-01-01T00:00:00.123456Z"'
+SHORT = '"2025-06-30T00:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    ("created", "updated"),
+    [
+        ([LONG, LONG], [LONG, LONG]),
+        ([LONG, LONG], [LONG, SHORT]),
+        ([SHORT, SHORT], [SHORT, LONG]),
+        ([SHORT, SHORT], [SHORT, SHORT]),
+        ([LONG, SHORT], ["null", "null"]),
+        (["null", LONG], ["null", LONG]),
+    ],
+)
+def test_when_a_record_was_made_and_when_it_was_changed_are_two_things(created, updated, checks):
+    records = [record("deals", at, created_at=created[at], updated_at=updated[at]) for at in (0, 1)]
+    page = RowFormat("deals").plain(array(*records), BARE)
+    at = page.columns.index("created_at"), page.columns.index("updated_at")
+    # The text before holds commas of its own.
+    kept = [[line.split(b",")[place - len(page.columns)].decode() for place in at] for line in page.lines]
+    assert kept == [[CUT if token == LONG else token for token in pair] for pair in zip(created, updated, strict=True)]
+    assert (page.times, checks) == ([None if token == "null" else token[1:-1] for token, _ in kept], [])
 
 
 @pytest.mark.parametrize("token", ["9223372036854775808", "-9223372036854775809", "1.0", '"1"', "1" * 50])

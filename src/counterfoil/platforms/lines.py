@@ -6,7 +6,7 @@ field, and the bare word null is the NULL marker of our COPY.
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
@@ -43,7 +43,7 @@ Texts = dict[str, list[str | None]]
 
 
 def texts_of(shape: Shape, rows: list[Any]) -> Texts:
-    """All that is text, a time or a date.
+    """All that is text, a time or a date; neighbouring columns of times that say the same are one list.
 
     Raises:
         msgspec.ValidationError: something that is to be a time is none.
@@ -54,8 +54,14 @@ def texts_of(shape: Shape, rows: list[Any]) -> Texts:
         for attribute, _ in shape.attributes[kind]
     }
     for kind, times in TIMES.items():
+        before = None
         for attribute, _ in shape.attributes[kind]:
-            msgspec.convert(texts[attribute], times)
+            # Records that were never changed were last changed when they were made.
+            if texts[attribute] == before:
+                texts[attribute] = before
+            else:
+                before = texts[attribute]
+                msgspec.convert(before, times)
     return texts
 
 
@@ -67,11 +73,8 @@ def settle(shape: Shape, rows: list[Any], texts: Texts) -> int:
     Raises:
         ValueError: one of them has none.
     """
-    shorter = 0
-    for attribute, _ in shape.attributes[Kind.TIMESTAMP]:
-        shorter += _replace(rows, texts, attribute, MICROSECONDS, cut)
-    for attribute, _ in shape.attributes[Kind.DATE]:
-        shorter += _replace(rows, texts, attribute, -1, _day)
+    shorter = _replace(rows, texts, shape.attributes[Kind.TIMESTAMP], MICROSECONDS, cut)
+    shorter += _replace(rows, texts, shape.attributes[Kind.DATE], -1, _day)
     for attribute, wire in shape.attributes[Kind.JSON]:
         tokens = list(map(attrgetter(attribute), rows))
         if tokens.count(NULL) < len(tokens):
@@ -142,17 +145,36 @@ def _refuse_long_numbers(shape: Shape, rows: list[Any]) -> None:
             raise ValueError(f"a number of {longest} characters - at `$.{wire}`")
 
 
-def _replace(rows: list[Any], texts: Texts, attribute: str, longest: int, change: Callable[[str], str | None]) -> int:
-    """Change the texts of a column that are longer than so many characters; a glance tells whether there are any.
+def _replace(
+    rows: list[Any],
+    texts: Texts,
+    attributes: Iterable[tuple[str, str]],
+    longest: int,
+    change: Callable[[str], str | None],
+) -> int:
+    """Change the texts of columns that are longer than so many characters; a glance tells whether there are any.
 
     Returns by how many characters they are shorter now.
     """
-    values = texts[attribute]
+    shorter, less = 0, 0
+    before: list[str | None] = []
+    after = before
+    for attribute, _ in attributes:
+        if texts[attribute] is not before:
+            before = texts[attribute]
+            after = _changed(before, longest, change)
+            less = _length(before) - _length(after) if after is not before else 0
+        if after is not before:
+            texts[attribute] = after
+            _set(rows, attribute, after)
+        shorter += less
+    return shorter
+
+
+def _changed(values: list[str | None], longest: int, change: Callable[[str], str | None]) -> list[str | None]:
     if max(map(len, filter(None, values)), default=0) <= longest:
-        return 0
-    texts[attribute] = [change(text) if text is not None and len(text) > longest else text for text in values]
-    _set(rows, attribute, texts[attribute])
-    return _length(values) - _length(texts[attribute])
+        return values
+    return [text if text is None or len(text) <= longest else change(text) for text in values]
 
 
 def _length(values: list[str | None]) -> int:

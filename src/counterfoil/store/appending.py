@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import lt
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -113,7 +114,7 @@ class Appending:
         if page.rejected or not beyond.is_suited(self.table, page):
             return False
         ids = page.line_ids
-        rising = all(map(int.__lt__, ids, islice(ids, 1, None)))
+        rising = all(map(lt, ids, islice(ids, 1, None)))
         return rising and (self._highest is None or ids[0] > self._highest)
 
     async def _fly(self, flight: _Flight) -> Written:
@@ -138,8 +139,8 @@ class Appending:
         first = await copying.draw_versions(connection, len(page.lines))
         flight.drawn.set()
         # Whoever drew before has ended, or is one of us: nobody who has the lease can bring such a row any more.
-        highest = await beyond.highest(connection, platform, self.table)
-        if highest is not None and highest >= page.line_ids[0]:
+        highest = await beyond.highest(connection, platform, self.table, least=page.line_ids[0])
+        if highest is not None:
             raise _RefusedError(highest)
         await beyond.copy_rows(connection, platform, self.table, page, places=range(len(page.lines)), first=first)
         await flight.follow()

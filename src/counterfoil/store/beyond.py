@@ -54,10 +54,13 @@ async def copy_beyond(connection: AsyncConnection, platform: str, table: str, pa
     return frozenset(page.line_ids[at] for at in places)
 
 
-async def highest(connection: AsyncConnection, platform: str, table: str) -> int | None:
-    """The highest id that the mirror holds, of a deleted row too."""
-    statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform")
-    known: int | None = await connection.scalar(statement, {"platform": platform})
+async def highest(connection: AsyncConnection, platform: str, table: str, *, least: int) -> int | None:
+    """The highest id that the mirror holds, of a deleted row too, if it is `least` or higher.
+
+    Asked for all, PostgreSQL would pass over every row below that others are still writing.
+    """
+    statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND id >= :least")
+    known: int | None = await connection.scalar(statement, {"platform": platform, "least": least})
     return known
 
 
@@ -81,7 +84,7 @@ def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 async def _beyond(connection: AsyncConnection, platform: str, table: str, page: Page) -> list[int]:
     """At which places of the page such rows stand; of a repeated one, the last."""
-    known = await highest(connection, platform, table)
+    known = await highest(connection, platform, table, least=min(page.line_ids))
     places = dict(zip(page.line_ids, count(), strict=False))
     return [at for row_id, at in places.items() if known is None or row_id > known]
 
