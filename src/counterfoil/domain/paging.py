@@ -48,7 +48,12 @@ def window(row: int, size: int) -> Window:
     """
     if row <= 0:
         return Window(1, size)
-    best = max(range(size, size // 2, -1), key=lambda limit: limit - row % limit)
+    best = reached = 0
+    for limit in range(size, size // 2, -1):
+        if limit <= reached:
+            break  # a smaller one cannot reach further
+        if limit - row % limit > reached:
+            best, reached = limit, limit - row % limit
     if (row + 1) % best == 0:
         best = next(limit for limit in count(size + 1) if (row + 1) % limit)
     return Window(row // best + 1, best)

@@ -28,6 +28,8 @@ from counterfoil.store.appending import Appending
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
+# Two pages of a thousand rows share some fifty; were it more than so many, they would be written the slower way.
+MOST_SHARED = 250
 # Pages that share a transaction: each costs a dozen statements and a flush to disk, however many rows it writes.
 TOGETHER = 8
 
@@ -85,10 +87,11 @@ class _Batch:
 
     def _less_overlap(self, page: Page) -> Page:
         """Every page begins with the last rows of the one before it; as long as nothing about them changed, once is enough."""
-        before, self._before = self._before, dict(zip(page.line_ids, page.lines, strict=True))
+        before = self._before
+        self._before = dict(zip(page.line_ids[-MOST_SHARED:], page.lines[-MOST_SHARED:], strict=True))
         if page.rejected:
             return page
-        again = takewhile(lambda row: before.get(row[0]) == row[1], self._before.items())
+        again = takewhile(lambda row: before.get(row[0]) == row[1], zip(page.line_ids, page.lines, strict=True))
         return page.less_first(sum(1 for _ in again))
 
     async def _send(self) -> None:

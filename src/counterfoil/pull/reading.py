@@ -83,7 +83,7 @@ class ListReader:
                     return
                 wanted = window(self.position.rows - 1, self.size)
                 page = await self._get(wanted)
-                if wanted.start and _rows(page) > wanted.limit:
+                if wanted.start and page.rows > wanted.limit and _rows(page) > wanted.limit:
                     await self._refuse_unless_whole(page)
                 elif self._fits(wanted, page):
                     self._advance(wanted, page)
