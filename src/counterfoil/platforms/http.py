@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import xxhash
@@ -83,6 +83,10 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     login: bool = False
 
+    def url(self, server: str) -> str:
+        """Where it goes, in one piece: joined by httpx it would be parsed three times."""
+        return f"{server}{self.path}" + (f"?{urlencode(self.params)}" if self.params else "")
+
     @property
     def extensions(self) -> dict[str, object]:
         """Which way it goes."""
@@ -120,7 +124,6 @@ class Http:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
         self._transport = ByPurpose(verify, limits)
         self._client = httpx.AsyncClient(
-            base_url=base_url,
             transport=self._transport,
             # The whole exchange is bounded by `timeout`; only connecting has bounds of its own, to be told apart.
             timeout=httpx.Timeout(None, connect=step, pool=step),
@@ -193,9 +196,8 @@ class Http:
         length = 0
         wanted = self._client.build_request(
             request.method,
-            request.path,
+            request.url(self._base_url),
             headers=request.headers,
-            params=request.params,
             content=request.body,
             extensions=request.extensions,
         )
