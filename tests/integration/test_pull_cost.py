@@ -112,6 +112,26 @@ def staged(monkeypatch) -> list[int]:
     return sent
 
 
+@pytest.mark.parametrize(("streams", "changed", "compared"), [(False, 0, []), (False, 1, [1]), (True, 0, [150, 1])])
+async def test_what_a_first_reading_has_just_written_is_compared_only_where_it_may_have_changed(
+    database_url, staged, streams, changed, compared
+):
+    async with bench(database_url, deals=150) as it:
+        puller = it.puller(page_size=200)
+        await one_pass(puller, "symbols")
+        staged.clear()
+
+        async def change(number: int, _resource: str) -> None:
+            for key in it.books.deals.ids[-changed:] if number == 3 and changed else ():
+                it.books.touch("deals", key)
+
+        # The newest row, the only page, the same backwards, and that nothing is below it.
+        puller.reader, puller.streams = Meddled(puller.reader, change), streams
+        await one_pass(puller, "deals")
+        assert (staged, puller.reader.pages) == (compared, 4)
+        assert it.differences("deals") == []
+
+
 @pytest.mark.parametrize("table", ["clients", "accounts", "deals", "symbols"])
 async def test_of_a_page_that_changed_only_the_rows_that_did_are_compared(database_url, staged, table):
     async with bench(database_url) as it:

@@ -4,6 +4,7 @@ import pytest
 
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.pull.known import Known
+from counterfoil.pull.run import Listed, Memory, Pace, Run
 
 
 def page(*rows: tuple[int, bytes], rejected: int = 0) -> Page:
@@ -139,3 +140,15 @@ def test_a_row_is_known_by_all_pages_that_show_it_however_their_ids_run():
 def test_nothing_is_left_out_of_a_list_of_which_nothing_is_known():
     before = known()
     assert [before.less(one).line_ids for one in (A, A)] == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("table", "streamed", "known_again"),
+    [("deals", False, {1, 2}), ("deals", True, {1}), ("orders", False, set()), ("positions", True, set())],
+)
+def test_a_run_knows_again_only_what_nobody_else_can_have_written_since(table, streamed, known_again):
+    pace, listed = Pace(page_size=2, ahead=1), {"end": Listed({b"1": page((1, b"a")).remembered()})}
+    memory = Memory(since=0.0, lists=listed)
+    run = Run(mirror=None, reader=None, resource=table, memory=memory, pace=pace, streamed=streamed)
+    left = run.known(table, "end", written=[page((2, b"b")).remembered()]).less(page((1, b"a"), (2, b"b")))
+    assert {1, 2}.difference(left.line_ids) == known_again

@@ -7,6 +7,7 @@ below the overlap instead.
 
 import asyncio
 import time
+from collections import deque
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -30,6 +31,8 @@ from counterfoil.store.appending import Appending
 LONGEST_WAY_BACK = 50
 # Two pages of a thousand rows share some fifty; were it more than so many, they would be written the slower way.
 MOST_SHARED = 250
+# Pages at the end of a reading from the beginning whose rows need not be compared when they are read again at once.
+NEWEST = 3
 # Pages that share a transaction: each costs a dozen statements and a flush to disk, however many rows it writes.
 TOGETHER = 8
 
@@ -66,6 +69,7 @@ class _Batch:
     _moved: bool = False
     _sent_at: float = field(default_factory=time.monotonic)
     _before: dict[int, bytes] = field(default_factory=dict)
+    _newest: deque[Page] = field(default_factory=lambda: deque(maxlen=NEWEST))
     # Few at first, so that PostgreSQL has something to do while the next ones come.
     _together: int = 1
 
@@ -75,6 +79,7 @@ class _Batch:
             highest = max(page.ids)
             self.cursor = self.cursor.advanced(highest, page.time_of(highest), rows=position.rows, last=position.last)
             self._moved = True
+        self._newest.append(page)
         self._pages.append(self._less_overlap(page))
         if len(self._pages) >= self._together or time.monotonic() - self._sent_at > LONGEST_WAIT:
             await self._send()
@@ -84,6 +89,10 @@ class _Batch:
         await self._send()
         await self.appending.drain()
         return self.cursor
+
+    def newest(self) -> list[Page]:
+        """What is to be remembered of the last pages, once all is written."""
+        return [page.remembered() for page in self._newest]
 
     def _less_overlap(self, page: Page) -> Page:
         """Every page begins with the last rows of the one before it; as long as nothing about them changed, once is enough."""
@@ -157,6 +166,7 @@ class _History:
     resource: str
     table: str
     priority: Priority
+    _written: list[Page] = field(default_factory=list)
 
     async def save(self, cursor: HistoryCursor, before: HistoryCursor) -> None:
         """Keep the cursor when it moved."""
@@ -185,6 +195,7 @@ class _History:
                     self.run.complete = False
                     break
             cursor = await batch.finish()
+            self._written = batch.newest()
         if not self.run.complete:
             return cursor
         if self.run.age > OVERLAP_TIME.total_seconds() / 2:
@@ -205,7 +216,8 @@ class _History:
         reader = self._reader("end", self.priority, Order.DESCENDING)
         read = 0
         newest: tuple[int, str | None] | None = None
-        aside = _Aside(self.run, self.table, self.run.known(self.table, self._name("end"), times=True))
+        known = self.run.known(self.table, self._name("end"), times=True, written=self._written)
+        aside = _Aside(self.run, self.table, known)
         async with aclosing(aside), aclosing(reader.pages()) as pages:
             async for page in pages:
                 if order_of(page.ids) not in (Order.DESCENDING, None):

@@ -3,7 +3,7 @@
 import time
 import uuid
 from array import array
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -166,9 +166,13 @@ class Run:
         if swept_at != self.memory.swept_at:
             self.memory.swept_at, self.memory.lists = swept_at, {}
 
-    def known(self, table: str, name: str, *, times: bool = False) -> Known:
-        """The rows of the list `name` as they were; of none where another list fills the same table too. `times`: as of Known."""
-        return Known(() if table in MIXED else [*self.memory.listed(name).pages.values()], times=times)
+    def known(self, table: str, name: str, *, times: bool = False, written: Sequence[Page] = ()) -> Known:
+        """The rows of the list `name` as they were; of none where another list fills the same table too. `times`: as of Known.
+
+        `written`: what is remembered of pages of this run whose rows are in the mirror by now; nobody else may have written them since.
+        """
+        pages = [*self.memory.listed(name).pages.values(), *([] if self.streamed else written)]
+        return Known(() if table in MIXED else pages, times=times)
 
     def remember(self, name: str, reader: ListReader, pages: dict[bytes, Page] | None = None) -> None:
         """Keep what a reader learnt of the list `name`, and its pages, for the next run.
