@@ -132,6 +132,22 @@ async def test_what_a_first_reading_has_just_written_is_compared_only_where_it_m
         assert it.differences("deals") == []
 
 
+async def test_what_a_first_reading_has_just_written_is_compared_where_a_sweep_went_on_meanwhile(database_url, staged):
+    async with bench(database_url, deals=150) as it:
+        puller, sweep = it.puller(page_size=200), it.puller(page_size=200)
+        await one_pass(puller, "symbols")
+
+        async def go_on(number: int, _resource: str) -> None:
+            if number == 2:
+                await one_pass(sweep, "sweep")
+                staged.clear()
+
+        puller.reader = Meddled(puller.reader, go_on)
+        await one_pass(puller, "deals")
+        assert staged[-2:] == [150, 1]
+        assert it.differences("deals") == []
+
+
 @pytest.mark.parametrize("table", ["clients", "accounts", "deals", "symbols"])
 async def test_of_a_page_that_changed_only_the_rows_that_did_are_compared(database_url, staged, table):
     async with bench(database_url) as it:

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -156,18 +156,16 @@ def _replace(
 
     Returns by how many characters they are shorter now.
     """
-    shorter, less = 0, 0
-    before: list[str | None] = []
-    after = before
-    for attribute, _ in attributes:
-        if texts[attribute] is not before:
-            before = texts[attribute]
-            after = _changed(before, longest, change)
-            less = _length(before) - _length(after) if after is not before else 0
+    shorter = 0
+    for _, columns in groupby((attribute for attribute, _ in attributes), key=lambda attribute: id(texts[attribute])):
+        same = list(columns)
+        before = texts[same[0]]
+        after = _changed(before, longest, change)
         if after is not before:
-            texts[attribute] = after
-            _set(rows, attribute, after)
-        shorter += less
+            shorter += len(same) * (_length(before) - _length(after))
+            for attribute in same:
+                texts[attribute] = after
+                _set(rows, attribute, after)
     return shorter
 
 

@@ -195,9 +195,11 @@ class _History:
                     self.run.complete = False
                     break
             cursor = await batch.finish()
-            self._written = batch.newest()
         if not self.run.complete:
             return cursor
+        # Unless a sweep has moved on since this run began: it may have written the same rows from an older answer.
+        if await self.run.mirror.moved_at(place(self.table)) == self.run.memory.swept_at:
+            self._written = batch.newest()
         if self.run.age > OVERLAP_TIME.total_seconds() / 2:
             self.run.complete = False
         return cursor.arrived()

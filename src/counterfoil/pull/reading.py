@@ -83,6 +83,7 @@ class ListReader:
                     return
                 wanted = window(self.position.rows - 1, self.size)
                 page = await self._get(wanted)
+                # The count alone nearly always tells.
                 if wanted.start and page.rows > wanted.limit and _rows(page) > wanted.limit:
                     await self._refuse_unless_whole(page)
                 elif self._fits(wanted, page):
