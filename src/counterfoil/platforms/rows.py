@@ -1,16 +1,15 @@
 """JSON records into lines for COPY, without a number ever passing through a binary float.
 
-A record is decoded into what is written again as JSON, numbers as the text that they are (platforms.lines). That each of these is
-a number, and that every field is there once, shows in the finished lines; where it does not, the same fast decoder reads the page
-once more, into the types that its records must have, and throws their values away. A page in which anything is out of the ordinary
-(an unknown field, an escape, a bad record) is read again, record by record, with the same decoders.
+A page whose records all hold the same ordinary fields is read by a pattern (platforms.patterns). Any other is decoded twice: into
+the types that its records must have, whose values are thrown away, and into what is written again as JSON, numbers as the text that
+they are (platforms.lines). A page in which anything is out of the ordinary (an unknown field, an escape, a bad record) is read
+again, record by record, with the same decoders.
 """
 
 import re
 import secrets
 from array import array
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -24,8 +23,9 @@ from counterfoil.domain.page import ByMark, Page, Rejected
 from counterfoil.domain.records import Kind
 from counterfoil.platforms import lines
 from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, cut, decoded, quote, scrubbed
+from counterfoil.platforms.patterns import Rows, pattern_of
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text
-from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Decode, Full, Wrapping, shape_of
+from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Wrapping, shape_of
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
@@ -50,6 +50,7 @@ class RowFormat:
     """How the records of one mirror table look on the wire; `columns` names what its lines hold, in order."""
 
     def __init__(self, table: str, *, reshape: Reshape | None = None) -> None:
+        self._table = table
         self._shape = shape_of(table)
         self._reshape = reshape
         self.columns = self._shape.columns
@@ -77,31 +78,45 @@ class RowFormat:
         """The page that an answer is, when nothing in it is out of the ordinary; None when it is to be read with care."""
         if self._reshape is not None or b"\\" in text or is_too_much(text):
             return None
-        shape, (check, keep) = self._shape, self._shape.decoders(wrapping)
-        try:
-            answer, full = _kept(text, shape.full(wrapping, _names_of_first(text)), keep)
-            rows = wrapping.within(answer)
-            if rows is None:
-                return None
-            texts = lines.texts_of(shape, rows)
-            shorter = lines.settle(shape, rows, texts)
-            encoded = lines.encoded(shape, rows)
-            is_each_once = full is not None and lines.is_each_once(full, rows, encoded, shorter, text)
-            if not (is_each_once and lines.is_all_numbers(shape, rows, texts, encoded)):
-                check(text)
-        except UNREADABLE:
+        rows = self._matched(text, wrapping) or self._decoded(text, wrapping)
+        if rows is None:
             return None
-        ids = [row.id for row in rows]
         return Page(
             columns=self.columns,
-            rows=len(rows),
-            ids=ids,
-            lines=lines.split(encoded),
-            line_ids=ids,
-            times=texts[shape.created] if shape.created else [None] * len(rows),
-            symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
+            rows=len(rows.ids),
+            ids=rows.ids,
+            lines=rows.lines,
+            line_ids=rows.ids,
+            times=rows.times,
+            symbol_ids=rows.symbol_ids,
             digest=digest,
         )
+
+    def _matched(self, text: bytes, wrapping: Wrapping) -> Rows | None:
+        """Of records that all hold the same fields in the same order."""
+        begin, end = text.find(b"[{") + 1, text.rfind(b"}]") + 1
+        pattern = pattern_of(self._table, _names_of_first(text, begin)) if 0 < begin < end else None
+        if pattern is None or not (_is_utf8(text) and wrapping.holds(text[:begin], text[end:])):
+            return None
+        return pattern.read(text, end)
+
+    def _decoded(self, text: bytes, wrapping: Wrapping) -> Rows | None:
+        """Of records that each hold what they like of the fields that the table knows."""
+        shape, (check, keep) = self._shape, self._shape.decoders(wrapping)
+        try:
+            check(text)
+            rows = wrapping.within(keep(text))
+            if rows is None:
+                return None
+            times = lines.settle(shape, rows)
+            return Rows(
+                ids=[row.id for row in rows],
+                lines=lines.split(lines.encoded(shape, rows)),
+                times=times or [None] * len(rows),
+                symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
+            )
+        except UNREADABLE:
+            return None
 
     def sift(self, records: list[Raw], digest: bytes, known: ByMark) -> Page:
         """The page of these records with their marks, of which only those are read that are not known, see base.Query.
@@ -172,7 +187,7 @@ class RowFormat:
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 - at `$.{_culprit(known)}`") from error
         row = keep(encoded)
-        lines.settle(shape, [row], lines.texts_of(shape, [row]))
+        lines.settle(shape, [row])
         if b"\\" in encoded:
             for attribute, wire in shape.attributes[Kind.TEXT]:
                 if (text := getattr(row, attribute)) is not None:
@@ -182,22 +197,20 @@ class RowFormat:
         return row
 
 
-def _kept(text: bytes, full: Full | None, keep: Decode) -> tuple[Any, Full | None]:
-    """What is kept of an answer, and what its records are if all of them hold the same fields."""
-    if full is not None:
-        with suppress(msgspec.ValidationError):
-            return full.keep(text), full
-    return keep(text), None
-
-
-def _names_of_first(text: bytes) -> tuple[str, ...]:
-    """The fields of the first record of an answer; none where they cannot be told at a glance."""
-    begin = text.find(b"[{") + 1
+def _names_of_first(text: bytes, begin: int) -> tuple[str, ...]:
+    """The fields of the record that begins there; none where they cannot be told at a glance."""
     end = text.find(b"},{", begin)
     try:
         return tuple(_NAMES.decode(text[begin : (text.rfind(b"}]") if end < 0 else end) + 1]))
     except UNREADABLE:
         return ()
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _array(records: Iterable[Raw]) -> bytes:

@@ -1,10 +1,11 @@
 """What the records of each table must be to be read, and what is kept of them: types for the decoder."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw
@@ -19,9 +20,6 @@ NULL = Raw(b"null")
 COMPUTED, _EXTRA = "computed", "extra"
 # A field that is null unless expanded; the column of that name is found elsewhere.
 _EMBEDDED = "symbol"
-
-# Which fields a platform's records hold hardly ever changes.
-_MOST_FULL = 50
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 # Only asked "is this a number that JSON and PostgreSQL both understand?"; the value itself is never used.
@@ -63,22 +61,26 @@ class Wrapping:
     around: Callable[[Any], Any]
     within: Callable[[Any], list[Any] | None]
 
+    def holds(self, before: bytes, after: bytes) -> bool:
+        """Whether records that stand between these two are those of the answer."""
+        try:
+            listed = self.within(_texts(self)(before + _STANDS_IN + after))
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return False
+        return listed is not None and list(map(bytes, listed)) == [_STANDS_IN]
+
+
+# In the place of records. Whoever wrote the answer cannot know it, and have a list of it elsewhere.
+_STANDS_IN = str(secrets.randbits(64)).encode()
+
+
+@cache
+def _texts(wrapping: Wrapping) -> Decode:
+    return msgspec.json.Decoder(wrapping.around(Raw)).decode
+
 
 BARE = Wrapping(lambda record: list[record], lambda answer: answer)  # type: ignore[valid-type]
 SINGLE = Wrapping(lambda record: record, lambda answer: [answer])
-
-
-class Full(NamedTuple):
-    """Answers whose records all hold the same fields.
-
-    `keep`: of what is kept of one. `frame`: the bytes of the names in a record, with their quotes and colons. `lacking`: how many
-    columns no field fills. `computes`: whether one of what is kept is computed of others.
-    """
-
-    keep: Decode
-    frame: int
-    lacking: int
-    computes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,6 @@ class Shape:
     checked: Any
     kept: Any
     _decoders: dict[Wrapping, tuple[Decode, Decode]] = field(default_factory=dict)
-    _full: dict[tuple[Wrapping, tuple[str, ...]], Full] = field(default_factory=dict)
 
     def decoders(self, wrapping: Wrapping) -> tuple[Decode, Decode]:
         """Of what an answer must be, and of what is kept of it."""
@@ -107,36 +108,6 @@ class Shape:
             checked, kept = (msgspec.json.Decoder(wrapping.around(kind)).decode for kind in (self.checked, self.kept))
             self._decoders[wrapping] = checked, kept
         return self._decoders[wrapping]
-
-    def full(self, wrapping: Wrapping, names: tuple[str, ...]) -> Full | None:
-        """Of answers whose records hold just these fields; None where others than these tables know."""
-        key = wrapping, names
-        if key not in self._full:
-            fields = msgspec.structs.fields(self.kept)
-            if "id" not in names or not {one.encode_name for one in fields}.issuperset(names):
-                return None
-            if len(self._full) >= _MOST_FULL:
-                self._full.clear()
-            self._full[key] = _full(fields, wrapping, names)
-        return self._full[key]
-
-
-def _full(fields: tuple[Any, ...], wrapping: Wrapping, names: tuple[str, ...]) -> Full:
-    kept = msgspec.defstruct(
-        "Full",
-        [(one.name, one.type, *([] if one.encode_name in names else [one.default])) for one in fields],
-        rename={one.name: one.encode_name for one in fields},
-        forbid_unknown_fields=True,
-        kw_only=True,
-        gc=False,
-    )
-    keep = msgspec.json.Decoder(wrapping.around(kept)).decode
-    return Full(
-        keep,
-        frame=sum(len(f'"{name}":') for name in names),
-        lacking=sum(one.name != COMPUTED and one.encode_name not in names for one in fields),
-        computes=any(one.name == COMPUTED for one in fields),
-    )
 
 
 @cache
