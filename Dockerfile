@@ -23,8 +23,9 @@ COPY src src
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/counterfoil/bin/python install --no-deps --no-index dist/*.whl
 
-# What never runs: the tests, C sources, type stubs and commands that some wheels carry.
-RUN find /opt/counterfoil/bin -type f ! -name counterfoil -delete \
+# What never runs: the tests, C sources, type stubs, commands and papers that some wheels carry.
+RUN find /opt/counterfoil -mindepth 1 -maxdepth 1 ! -name bin ! -name 'lib*' ! -name pyvenv.cfg -exec rm -r {} + \
+ && find /opt/counterfoil/bin -type f ! -name counterfoil -delete \
  && find /opt/counterfoil/lib -type d -name tests -prune -exec rm -r {} + \
  && find /opt/counterfoil/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
       -o -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' \) -delete
