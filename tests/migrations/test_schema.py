@@ -1,8 +1,6 @@
 """The schema as the migrations leave it: equal to the tables, explained, and readable by its roles alone."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,7 +12,6 @@ from alembic.script import ScriptDirectory
 from counterfoil.store import migrations, tables, write_tables
 from counterfoil.store.engine import sync_url
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 ROLES = ("counterfoil_crm", "counterfoil_reader")
 
 # All that a table is to its users, read from the catalogue of the server.
@@ -119,15 +116,6 @@ def test_the_printed_sql_gives_the_same_schema(database_url, empty_database_url)
     assert facts(empty_database_url, FACTS) == facts(database_url, FACTS)
     assert facts(empty_database_url, MORE) == facts(database_url, MORE)
     assert migrations.upgrade(empty_database_url) == (migrations.head(), migrations.head())
-
-
-def test_the_index_that_the_runbook_builds_is_the_one_of_the_schema(database_url):
-    (statement,) = re.findall(r"CREATE INDEX deals_ledger_idx[^;]+", RUNBOOK.read_text(encoding="utf-8"))
-    before = facts(database_url, FACTS)
-    with psycopg.connect(database_url) as connection:
-        connection.execute("DROP INDEX mirror.deals_ledger_idx")
-        connection.execute(statement)
-    assert facts(database_url, FACTS) == before
 
 
 # --- explained --------------------------------------------------------------------------------------------------------

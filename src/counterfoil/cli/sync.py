@@ -19,7 +19,7 @@ from counterfoil.observe import logs
 from counterfoil.pull import puller
 from counterfoil.pull.puller import Result, Wish
 from counterfoil.settings import Settings
-from counterfoil.store import engine, migrations, report
+from counterfoil.store import engine, ledger_index, migrations, report
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -90,10 +90,14 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
 async def _one(database: AsyncEngine, name: str, loaded: Settings, asked: Pass, bars: "_Bars") -> bool:
     """One platform, resource after resource; False when any failed."""
     platform = assembly.platform(database, name, loaded, writes=False)
+    # Several platforms do not wait for each other, and one may read by account what another still fills.
+    alone = loaded.database.migrate and len(asked.platforms or loaded.platforms) == 1
     try:
         good = True
         for resource in _resources(platform, asked):
-            good = await _until_done(platform, resource, asked, bars) and good
+            filling = ledger_index.left_out(database) if alone and resource == "deals" else contextlib.nullcontext()
+            async with filling:
+                good = await _until_done(platform, resource, asked, bars) and good
         return good
     finally:
         await platform.close()

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 POOL_SIZE = 10
 # A statement that waits longer than this for a row is stuck behind something that a person must see.
 LOCK_TIMEOUT = "30s"
+# 'coun': whoever changes the schema, two daemons that start together too, does so one after the other.
+SCHEMA_LOCK = 0x636F756E
 # Seconds that work which nobody waits for any more is given to end by itself.
 PATIENCE = 5.0
 # Seconds after which a peer that says nothing is taken for dead: its machine vanished, and no packet will ever tell.

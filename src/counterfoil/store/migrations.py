@@ -14,7 +14,8 @@ import psycopg
 import sqlalchemy as sa
 
 from counterfoil.domain.errors import ConfigurationError
-from counterfoil.store.engine import brief, sync_url
+from counterfoil.store import ledger_index
+from counterfoil.store.engine import SCHEMA_LOCK, brief, sync_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,7 +24,6 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """The revisions that this code knows, as the scripts in `alembic/versions` have them, from the first to the newest."""
 VERSION_SCHEMA = "counterfoil"
 VERSION_TABLE = "alembic_version"
-MIGRATION_LOCK = 0x636F756E  # 'coun': two daemons that start together migrate one after the other
 ROLES = ("counterfoil_crm", "counterfoil_reader")
 # A migration that cannot get its lock at once fails and is run again, rather than queue every reader behind it.
 LOCK_TIMEOUT = "10s"
@@ -84,7 +84,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
         ConfigurationError: the database belongs to another program or to a newer version, or its role may not do that.
     """
     with _connection(url) as connection:
-        connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": SCHEMA_LOCK})
         connection.commit()
         try:
             before = current(connection)
@@ -94,6 +94,8 @@ def upgrade(url: str) -> tuple[str | None, str]:
             connection.commit()
             if before != head():
                 _upgrade(_config(connection=connection))
+            ledger_index.restore(connection)
+            connection.commit()
             return before, head()
         except sa.exc.ProgrammingError as error:
             if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
@@ -103,7 +105,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
             ) from error
         finally:
             connection.rollback()
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": SCHEMA_LOCK})
             connection.commit()
 
 

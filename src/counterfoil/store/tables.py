@@ -83,7 +83,7 @@ def _mirror_table(table: Table) -> sa.Table:
 MIRROR: dict[str, sa.Table] = {name: _mirror_table(table) for name, table in TABLES.items()}
 
 # What deals did to the balance of an account is summed from this index alone, without reading a row.
-sa.Index(
+LEDGER = sa.Index(
     "deals_ledger_idx",
     *(MIRROR["deals"].c[_name] for _name in ("account_id", "platform", "created_at")),
     postgresql_include=(
