@@ -113,11 +113,15 @@ class Postgres:
     def cpu(self) -> float:
         """Seconds that the server and all of its processes have used."""
         postmaster = psutil.Process(self._server.pid)
-        used = sum(postmaster.cpu_times()[:4])
-        for child in postmaster.children():
-            with contextlib.suppress(psutil.Error):
-                used += sum(child.cpu_times()[:2])
-        return used
+        while True:
+            own = postmaster.cpu_times()
+            used = sum(own[:4])
+            for child in postmaster.children():
+                with contextlib.suppress(psutil.Error):
+                    used += sum(child.cpu_times()[:2])
+            # What one that ended had used is the server's own from then on; had it ended in between, it would be in neither.
+            if postmaster.cpu_times()[2:4] == own[2:4]:
+                return used
 
     def close(self) -> None:
         self._admin.close()

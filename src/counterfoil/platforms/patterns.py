@@ -41,7 +41,7 @@ _VALUES: Mapping[Kind, str] = {
     Kind.JSON: "(null)",
 }
 # How a group is written; # is its number.
-_AS_IT_STANDS = "${#}"
+_AS_IT_STANDS = "$#"
 _FORMS: Mapping[Kind, str] = {Kind.TIMESTAMP: '${#:+"${#}Z":null}', Kind.DATE: '${#:+"${#}":null}'}
 _MOMENT = "${#:+${#}Z:}"
 # Stands behind each part of what is written of a record. No value that matches holds one.
