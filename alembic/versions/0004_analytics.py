@@ -52,5 +52,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP SCHEMA analytics CASCADE")
     op.create_index("deals_platform_account_id_idx", "deals", ["platform", "account_id"], schema="mirror")
-    op.drop_index("deals_ledger_idx", table_name="deals", schema="mirror")
+    op.drop_index("deals_ledger_idx", table_name="deals", schema="mirror", if_exists=True)
     op.drop_index("positions_open_account_idx", table_name="positions", schema="mirror")

@@ -101,7 +101,7 @@ def _index_ledger(*keys: str) -> None:
     op.create_index(
         "deals_ledger_new_idx", "deals", keys, schema="mirror", postgresql_include=("side", "direction", *LEDGER)
     )
-    op.execute("DROP INDEX mirror.deals_ledger_idx")
+    op.execute("DROP INDEX IF EXISTS mirror.deals_ledger_idx")
     op.execute("ALTER INDEX mirror.deals_ledger_new_idx RENAME TO deals_ledger_idx")
 
 

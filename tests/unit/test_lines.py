@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from counterfoil.domain.records import TABLES, Kind
-from counterfoil.platforms import rows
+from counterfoil.platforms import lines, products, rows
 from counterfoil.platforms.rows import RowFormat
 from counterfoil.platforms.shapes import BARE, Shape
 
@@ -201,3 +201,16 @@ def test_a_row_is_taken_whole_or_not_at_all():
     page = fmt.read(array(long_and_kept, b'{"id":2}'))
     assert (page.ids, page.line_ids, len(page.lines), len(page.times), len(page.symbol_ids)) == ([1, 2], [2], 1, 1, 1)
     assert replace(page.rejected[0], body="") == rows.Rejected("1", "a number of 101 characters - at `$.price`", "")
+
+
+@pytest.mark.parametrize(
+    ("record", "remembering"),
+    [
+        (b'{"id":1,"volume":0.%b,"contract_size":1}' % (b"0" * 5_000), products._product),
+        (b'{"id":1,"account":{%b"a":1}}' % (b'"surprise":1,' * 1_000), lines._are_harmless),
+    ],
+)
+def test_what_is_far_too_long_is_not_remembered(record, remembering):
+    before = remembering.cache_info().currsize
+    assert RowFormat("deals").read(array(record)).ids == [1]
+    assert remembering.cache_info().currsize == before

@@ -263,6 +263,14 @@ def test_of_fields_that_the_table_does_not_know_there_is_no_pattern(names):
     assert patterns.pattern_of("deals", names) is None
 
 
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_names_that_nobody_knows_are_not_remembered(count):
+    before = patterns.known_pattern.cache_info().currsize
+    unknown = ",".join(f'"surprise {number}":1' for number in range(count))
+    assert DEALS.plain(f'[{{"id":1,{unknown}}}]'.encode(), BARE) is None
+    assert patterns.known_pattern.cache_info().currsize == before
+
+
 def test_where_no_memory_may_be_executed_patterns_are_interpreted(monkeypatch):
     compiled = pcre2.compile
 
@@ -274,7 +282,7 @@ def test_where_no_memory_may_be_executed_patterns_are_interpreted(monkeypatch):
     text = listing(deal(1), deal(2))
     before = DEALS.plain(text, envelope.LISTED)
     monkeypatch.setattr(pcre2, "compile", forbidden)
-    patterns.pattern_of.cache_clear()
+    patterns.known_pattern.cache_clear()
     assert DEALS.plain(text, envelope.LISTED) == before == carefully(DEALS, text)
 
 

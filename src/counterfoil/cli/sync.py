@@ -24,7 +24,7 @@ from counterfoil.store import engine, ledger_index, migrations, report
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-SWEEP = "sweep"
+SWEEP, DEALS = "sweep", "deals"
 Note = Callable[[int, int | None], None]
 
 
@@ -54,8 +54,17 @@ def sync(file: Path, **wanted: object) -> int:
     interactive = sys.stderr.isatty()
     logs.configure(loaded.log.format, "warning" if interactive else loaded.log.level)
     with assembly.database(loaded.database, join=True) as url:
-        migrations.upgrade(url) if loaded.database.migrate else migrations.require_head(url)
+        _prepare(url, loaded, asked)
         return asyncio.run(_pass(url, loaded, asked, interactive=interactive))
+
+
+def _prepare(url: str, loaded: Settings, asked: Pass) -> None:
+    if not loaded.database.migrate:
+        migrations.require_head(url)
+        return
+    # Several platforms do not wait for each other, and one may read by account what another still fills.
+    alone = len(asked.platforms or loaded.platforms) == 1
+    migrations.upgrade(url, filling=alone and (not asked.resources or DEALS in asked.resources))
 
 
 def _refuse_unknown(asked: Pass, loaded: Settings) -> None:
@@ -79,10 +88,13 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
             good = await asyncio.gather(*(_one(database, name, loaded, asked, bars) for name in names))
         held = await report.held(database)
     finally:
+        indexed = not loaded.database.migrate or await ledger_index.restored(database)
         await database.dispose()
     for row in held:
         click.echo(f"{row.platform}/{row.resource}: {row.rows} rows vanished at once and are kept", err=True)
-    if not all(good):
+    if not indexed:
+        click.echo("the index deals_ledger_idx of mirror.deals is missing: run `counterfoil migrate`", err=True)
+    if not all(good) or not indexed:
         return FAILED
     return NEEDS_A_PERSON if held else DONE
 
@@ -90,14 +102,13 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
 async def _one(database: AsyncEngine, name: str, loaded: Settings, asked: Pass, bars: "_Bars") -> bool:
     """One platform, resource after resource; False when any failed."""
     platform = assembly.platform(database, name, loaded, writes=False)
-    # Several platforms do not wait for each other, and one may read by account what another still fills.
-    alone = loaded.database.migrate and len(asked.platforms or loaded.platforms) == 1
     try:
         good = True
         for resource in _resources(platform, asked):
-            filling = ledger_index.left_out(database) if alone and resource == "deals" else contextlib.nullcontext()
-            async with filling:
-                good = await _until_done(platform, resource, asked, bars) and good
+            good = await _until_done(platform, resource, asked, bars) and good
+            if resource == DEALS and loaded.database.migrate:
+                # What comes next may ask for the deals of an account.
+                await ledger_index.restored(database)
         return good
     finally:
         await platform.close()

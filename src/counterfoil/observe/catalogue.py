@@ -79,6 +79,13 @@ SCHEMA_MIGRATED = event(
     from_revision="revision before, null for an empty database",
     to_revision="revision now",
 )
+SCHEMA_INDEX_MISSING = event(
+    "schema.index_missing",
+    "warning",
+    "The index of an account's figures is missing since a first reading was killed, and could not be built.",
+    "Run `counterfoil migrate` as the owner of the tables; until then figures of accounts are slow.",
+    reason=REASON,
+)
 SCHEMA_REFUSED = event(
     "schema.refused",
     "critical",

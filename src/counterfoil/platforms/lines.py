@@ -33,6 +33,8 @@ _POINT = len("2025-01-01T00:00:00")
 _DAY = len("2025-01-01")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
+# Of an object longer than this the names are not remembered.
+_LONG = 10_000
 _ENCODER = msgspec.json.Encoder()
 _NAMES = msgspec.json.Decoder(dict[str, Raw])
 
@@ -147,7 +149,7 @@ def scrubbed(token: bytes, name: str) -> bytes:
 
 def _is_harmless(token: bytes) -> bool:
     """Whether a JSON value is an object of nothing but scalars, with names seen to be no secrets': a glance for the usual one."""
-    if token[:1] != b"{" or b"{" in token[1:] or b"[" in token or b"\\" in token:
+    if len(token) > _LONG or token[:1] != b"{" or b"{" in token[1:] or b"[" in token or b"\\" in token:
         return False
     return _are_harmless(tuple(_NAMES.decode(token)))
 

@@ -8,7 +8,7 @@ What a pattern does not match is none the less right: it is read in another way 
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import add
 from typing import NamedTuple
 
@@ -94,12 +94,21 @@ class Pattern:
         )
 
 
-@lru_cache(maxsize=_MOST_PATTERNS)
 def pattern_of(table: str, names: tuple[str, ...]) -> Pattern | None:
     """The pattern of records with these fields; None where one of them is unknown to the table, or there is no id."""
-    columns = TABLES[table].columns
-    known = {"id", *(column.wire or column.name for column in columns)}
-    return Pattern(table, names) if "id" in names and known.issuperset(names) else None
+    # Looked at before it is remembered: whoever sends names without end is not to fill our memory with them.
+    return known_pattern(table, names) if "id" in names and _known(table).issuperset(names) else None
+
+
+@lru_cache(maxsize=_MOST_PATTERNS)
+def known_pattern(table: str, names: tuple[str, ...]) -> Pattern:
+    """The pattern of records with these fields, all of them known."""
+    return Pattern(table, names)
+
+
+@cache
+def _known(table: str) -> frozenset[str]:
+    return frozenset({"id", *(column.wire or column.name for column in TABLES[table].columns)})
 
 
 def _compiled(pattern: bytes) -> pcre2.Pattern:

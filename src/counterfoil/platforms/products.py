@@ -16,7 +16,10 @@ _EXACT = Context(prec=1_000, Emin=MIN_EMIN, Emax=MAX_EMAX)
 _ONE = Decimal(1)
 
 
-@lru_cache(maxsize=10_000)
+# No two numbers of anybody's books are longer than this together.
+_LONGEST = 1_000
+
+
 def product(factors: bytes) -> Raw:
     """Two numbers with a `*` between them multiplied, null when one of them is.
 
@@ -25,6 +28,13 @@ def product(factors: bytes) -> Raw:
     Raises:
         ValueError: they are out of all proportion.
     """
+    if len(factors) > _LONGEST:
+        raise ValueError("a number out of all proportion")
+    return _product(factors)
+
+
+@lru_cache(maxsize=10_000)
+def _product(factors: bytes) -> Raw:
     first, second = factors.split(b"*")
     if b"null" in (first, second):
         return Raw(b"null")

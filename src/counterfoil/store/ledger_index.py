@@ -2,82 +2,76 @@
 
 Deals come in the order of their ids, their accounts at random. Kept row by row this index is a third of what PostgreSQL has to do
 for a first reading; built of all rows at once it is a tenth of that. Nobody misses it meanwhile who would read deals by account:
-it is only left out where no deal is there yet and nobody else works with the database. Whoever starts with the schema at head finds
-it or builds it (store.migrations), so it does not stay away for longer than a process that was killed.
+it is only left out where no deal is there yet and nobody else is connected. Whoever brings the schema to head finds it or builds it
+(store.migrations), so it does not stay away for longer than a process that was killed.
 """
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from counterfoil.store.engine import SCHEMA_LOCK, is_contention, transaction, whole
-from counterfoil.store.leases import HOLDER
+from counterfoil.store.engine import LOCK_TIMEOUT, SCHEMA_LOCK, is_contention, transaction, whole
 from counterfoil.store.tables import LEDGER
 
-# A reader that is there already is not waited for: others would queue behind us.
+# A transaction that has the table is not waited for: others would queue behind us.
 _PATIENCE = "200ms"
-# A daemon takes a lease for each poll, and asks for the idlest resource far more often than that.
+# Somebody else changes the schema, and may build this index.
+_LONG_PATIENCE = "10min"
+# Whose kind of process we may not see may be anybody's.
 _SUITED = sa.text("""
-    SELECT NOT EXISTS (SELECT FROM mirror.deals) AND NOT EXISTS (
-        SELECT FROM counterfoil.leases
-        WHERE holder <> :holder AND (expires_at > clock_timestamp() OR started_at > clock_timestamp() - interval '1 day')
+    SELECT NOT EXISTS (SELECT FROM mirror.deals) AND has_schema_privilege('mirror', 'CREATE') AND NOT EXISTS (
+        SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND coalesce(backend_type, 'client backend') = 'client backend'
     )
 """)
+_STANDS = sa.text("SELECT true FROM pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid")
 
 
-@asynccontextmanager
-async def left_out(engine: AsyncEngine) -> AsyncIterator[None]:
-    """Inside, a table without deals is filled without the index, and at the end it is there.
-
-    Raises:
-        Unreachable: the database cannot be reached.
-    """
-    dropped = await _drop(engine)
+def leave_out(connection: sa.Connection) -> None:
+    """Drop the index where nobody can miss it. In a transaction that begins with it, under the lock of migrations."""
     try:
-        yield
-    finally:
-        if dropped:
-            await whole(_restore(engine))
-
-
-async def _drop(engine: AsyncEngine) -> bool:
-    """Whether it was there to be dropped, and is."""
-    try:
-        async with transaction(engine) as connection:
-            await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
-            await _lock_schema(connection)
-            if not await _is_suited(connection):
-                return False
-            await connection.execute(sa.text("LOCK TABLE mirror.deals IN ACCESS EXCLUSIVE MODE"))
-            # Whoever had it before us may have written.
-            if not await _is_suited(connection):
-                return False
-            await connection.execute(sa.schema.DropIndex(LEDGER, if_exists=True))
-            return True
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+        if not connection.scalar(_SUITED):
+            return
+        connection.execute(sa.text("LOCK TABLE mirror.deals IN ACCESS EXCLUSIVE MODE"))
+        # Whoever had it before us may have written.
+        if connection.scalar(_SUITED):
+            connection.execute(sa.schema.DropIndex(LEDGER, if_exists=True))
     except sa.exc.DBAPIError as error:
-        if is_contention(error) or isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
-            return False
-        raise
-
-
-async def _restore(engine: AsyncEngine) -> None:
-    async with transaction(engine) as connection:
-        await _lock_schema(connection)
-        await connection.run_sync(restore)
-
-
-async def _lock_schema(connection: AsyncConnection) -> None:
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
-
-
-async def _is_suited(connection: AsyncConnection) -> bool:
-    return bool(await connection.scalar(_SUITED, {"holder": HOLDER}))
+        if not is_contention(error) and not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        connection.rollback()
 
 
 def restore(connection: sa.Connection) -> None:
-    """Build the index where it is missing. In a transaction of its own, under the lock of migrations."""
-    if connection.scalar(sa.text("SELECT to_regclass(:name)"), {"name": f"mirror.{LEDGER.name}"}) is None:
-        connection.execute(sa.schema.CreateIndex(LEDGER))
+    """Build the index where it is missing. In a transaction of its own, under the lock of migrations.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot be built.
+    """
+    if connection.scalar(_STANDS, {"name": f"mirror.{LEDGER.name}"}):
+        return
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    connection.execute(sa.schema.DropIndex(LEDGER, if_exists=True))
+    connection.execute(sa.schema.CreateIndex(LEDGER))
+
+
+async def restored(engine: AsyncEngine) -> bool:
+    """Build the index where it is missing, whoever is told to end meanwhile; whether it is there now."""
+    return await whole(_restored(engine))
+
+
+async def _restored(engine: AsyncEngine) -> bool:
+    try:
+        async with transaction(engine) as connection:
+            await _lock_schema(connection)
+            await connection.run_sync(restore)
+    except sa.exc.DBAPIError:
+        return False
+    return True
+
+
+async def _lock_schema(connection: AsyncConnection) -> None:
+    await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LONG_PATIENCE}'"))
+    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})

@@ -14,6 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from counterfoil.domain.errors import ConfigurationError
+from counterfoil.observe import events
 from counterfoil.store import ledger_index
 from counterfoil.store.engine import SCHEMA_LOCK, brief, sync_url
 
@@ -77,8 +78,10 @@ def current(connection: sa.Connection) -> str | None:
     return revision
 
 
-def upgrade(url: str) -> tuple[str | None, str]:
+def upgrade(url: str, *, filling: bool = False) -> tuple[str | None, str]:
     """Bring the schema to head; returns the revisions before and after.
+
+    `filling`: the caller is about to read deals, alone, and builds their index behind them (store.ledger_index).
 
     Raises:
         ConfigurationError: the database belongs to another program or to a newer version, or its role may not do that.
@@ -94,8 +97,11 @@ def upgrade(url: str) -> tuple[str | None, str]:
             connection.commit()
             if before != head():
                 _upgrade(_config(connection=connection))
-            ledger_index.restore(connection)
-            connection.commit()
+            if filling:
+                ledger_index.leave_out(connection)
+                connection.commit()
+            else:
+                _restore_index(connection)
             return before, head()
         except sa.exc.ProgrammingError as error:
             if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
@@ -107,6 +113,16 @@ def upgrade(url: str) -> tuple[str | None, str]:
             connection.rollback()
             connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": SCHEMA_LOCK})
             connection.commit()
+
+
+def _restore_index(connection: sa.Connection) -> None:
+    """Where a first reading was killed; without it much is slow, but nothing is wrong."""
+    try:
+        ledger_index.restore(connection)
+        connection.commit()
+    except sa.exc.DBAPIError as error:
+        connection.rollback()
+        events.emit(events.SCHEMA_INDEX_MISSING, reason=brief(error))
 
 
 def require_head(url: str) -> None:
