@@ -15,6 +15,7 @@ from counterfoil.platforms.http import Answer
 from counterfoil.platforms.omtrader import client as module
 from counterfoil.platforms.omtrader.client import Connection, OMTrader
 from counterfoil.platforms.sessions import PrivateVault
+from counterfoil.platforms.shapes import Wrapping
 from counterfoil.sandbox import Sandbox, SandboxOptions
 from support.budget import FreeBudget
 from support.tls import Authority
@@ -227,7 +228,7 @@ async def test_of_many_answers_that_came_at_once_none_is_read_before_others_had_
 async def test_an_answer_of_too_many_values_is_not_taken_apart_to_see_which_are_known(client, monkeypatch):
     await client.log_in()
     monkeypatch.setattr(module_of_rows, "VALUE_LIMIT", 100)
-    monkeypatch.setattr(module.envelope, "texts", lambda _body: pytest.fail("taken apart"))
+    monkeypatch.setattr(Wrapping, "texts", lambda *_: pytest.fail("taken apart"))
     with pytest.raises(TransientError, match="not readable"):
         await client.page("accounts", Query(limit=1000, known=lambda *_: {}))
 

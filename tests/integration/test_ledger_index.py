@@ -1,6 +1,7 @@
 """The index of what deals did to an account is left out only while nobody can miss it, and is there again whatever happens."""
 
 import asyncio
+import json
 import signal
 import time
 import uuid
@@ -180,6 +181,22 @@ def test_it_is_built_by_whoever_brings_the_schema_to_head(database_url, damage):
     assert index(database_url) == before
 
 
+def test_a_first_reading_that_goes_on_where_one_was_killed_builds_it_at_once(database_url):
+    before = index(database_url)
+    with looking(database_url) as sql:
+        sql.execute("DROP INDEX mirror.deals_ledger_idx")
+        sql.execute(DEAL)
+    alone(database_url)
+    assert filled(database_url) == before
+
+
+async def test_where_it_stands_nobody_who_changes_the_schema_is_waited_for(database_url):
+    with psycopg.connect(database_url) as changing:
+        changing.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.SCHEMA_LOCK])
+        async with connected(database_url) as database:
+            assert await asyncio.wait_for(ledger_index.restored(database), 10)
+
+
 def test_a_database_in_which_it_cannot_be_built_is_brought_to_head_nevertheless(database_url, monkeypatch):
     monkeypatch.setattr(ledger_index, "LOCK_TIMEOUT", "100ms")
     filled(database_url)
@@ -312,10 +329,8 @@ async def test_a_first_reading_that_cannot_build_it_says_so(sandbox, database_ur
     alone(database_url)
     file = write_settings(tmp_path / "c.yaml", database_url, {"live": platform(sandbox.url)})
     code, _, errors = await outcome("sync", "-c", file)
-    assert (code, errors.splitlines()[-1]) == (
-        1,
-        "the index deals_ledger_idx of mirror.deals is missing: run `counterfoil migrate`",
-    )
+    last = json.loads(errors.splitlines()[-1])
+    assert (code, last["event"], last["reason"]) == (1, "schema.index_missing", "no room")
     with looking(database_url) as sql:
         assert sql.execute("SELECT count(*) FROM mirror.deals").fetchone() == (len(list(sandbox.books.rows("deals"))),)
         assert sql.execute("SELECT count(*) > 0 FROM mirror.transactions").fetchone() == (True,)

@@ -92,8 +92,6 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
         await database.dispose()
     for row in held:
         click.echo(f"{row.platform}/{row.resource}: {row.rows} rows vanished at once and are kept", err=True)
-    if not indexed:
-        click.echo("the index deals_ledger_idx of mirror.deals is missing: run `counterfoil migrate`", err=True)
     if not all(good) or not indexed:
         return FAILED
     return NEEDS_A_PERSON if held else DONE

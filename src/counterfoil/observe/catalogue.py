@@ -82,7 +82,7 @@ SCHEMA_MIGRATED = event(
 SCHEMA_INDEX_MISSING = event(
     "schema.index_missing",
     "warning",
-    "The index of an account's figures is missing since a first reading was killed, and could not be built.",
+    "The index of an account's figures was left out of a first reading, and could not be built.",
     "Run `counterfoil migrate` as the owner of the tables; until then figures of accounts are slow.",
     reason=REASON,
 )

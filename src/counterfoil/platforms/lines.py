@@ -39,10 +39,8 @@ _ENCODER = msgspec.json.Encoder()
 _NAMES = msgspec.json.Decoder(dict[str, Raw])
 
 
-def settle(shape: Shape, rows: list[Any]) -> list[str | None]:
+def settle(shape: Shape, rows: list[Any]) -> None:
     """Bring the values of rows into COPY's form in place, and add what is computed of them.
-
-    Returns when the records were made, as it stands in their lines; nothing where the table does not say.
 
     Raises:
         ValueError: one of them has none.
@@ -60,7 +58,6 @@ def settle(shape: Shape, rows: list[Any]) -> list[str | None]:
     if shape.factors:
         factors = map(attrgetter(*shape.factors), rows)
         _set(rows, COMPUTED, list(map(product, map(b"*".join, factors))))
-    return list(map(attrgetter(shape.created), rows)) if shape.created else []
 
 
 def encoded(shape: Shape, rows: list[Any]) -> bytes:

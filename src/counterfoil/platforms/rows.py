@@ -25,7 +25,7 @@ from counterfoil.platforms import lines
 from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, cut, decoded, quote, scrubbed
 from counterfoil.platforms.patterns import Rows, pattern_of
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text
-from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, Wrapping, shape_of
+from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, UNREADABLE, Wrapping, shape_of
 
 Record = dict[str, Raw]
 # Turns one record into the records it stands for, with the wire names of the table; used where the shapes differ.
@@ -42,8 +42,6 @@ _ID = re.compile(rb"-?\d{1,19}")
 # Of a record as sent. Nobody who writes a part of one can know how to make two of them look the same.
 _mark = partial(xxhash.xxh3_64_intdigest, seed=secrets.randbits(64))
 _NAMES = msgspec.json.Decoder(Record)
-# What may be wrong with a record; anything else is a bug of ours.
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class RowFormat:
@@ -108,11 +106,11 @@ class RowFormat:
             rows = wrapping.within(keep(text))
             if rows is None:
                 return None
-            times = lines.settle(shape, rows)
+            lines.settle(shape, rows)
             return Rows(
                 ids=[row.id for row in rows],
                 lines=lines.split(lines.encoded(shape, rows)),
-                times=times or [None] * len(rows),
+                times=list(map(attrgetter(shape.created), rows)) if shape.created else [None] * len(rows),
                 symbol_ids=list(map(attrgetter(shape.symbol), rows)) if shape.symbol else [],
             )
         except UNREADABLE:

@@ -61,15 +61,20 @@ class Wrapping:
     around: Callable[[Any], Any]
     within: Callable[[Any], list[Any] | None]
 
+    def texts(self, answer: bytes) -> list[Raw] | None:
+        """The records of an answer, each as it was sent; None where it holds none."""
+        try:
+            return self.within(_texts(self)(answer))
+        except UNREADABLE:
+            return None
+
     def holds(self, before: bytes, after: bytes) -> bool:
         """Whether records that stand between these two are those of the answer."""
-        try:
-            listed = self.within(_texts(self)(before + _STANDS_IN + after))
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return False
-        return listed is not None and list(map(bytes, listed)) == [_STANDS_IN]
+        return list(map(bytes, self.texts(before + _STANDS_IN + after) or ())) == [_STANDS_IN]
 
 
+# What may be wrong with a record; anything else is a bug of ours.
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 # In the place of records. Whoever wrote the answer cannot know it, and have a list of it elsewhere.
 _STANDS_IN = str(secrets.randbits(64)).encode()
 

@@ -8,9 +8,10 @@ it is only left out where no deal is there yet and nobody else is connected. Who
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store.engine import LOCK_TIMEOUT, SCHEMA_LOCK, is_contention, transaction, whole
+from counterfoil.observe import events
+from counterfoil.store.engine import LOCK_TIMEOUT, SCHEMA_LOCK, brief, is_contention, transaction, whole
 from counterfoil.store.tables import LEDGER
 
 # A transaction that has the table is not waited for: others would queue behind us.
@@ -27,20 +28,31 @@ _SUITED = sa.text("""
 _STANDS = sa.text("SELECT true FROM pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid")
 
 
-def leave_out(connection: sa.Connection) -> None:
-    """Drop the index where nobody can miss it. In a transaction that begins with it, under the lock of migrations."""
+def left_out(connection: sa.Connection) -> bool:
+    """Drop the index where nobody can miss it; whether that was so. In a transaction of its own, under the lock of migrations."""
     try:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
         if not connection.scalar(_SUITED):
-            return
+            return False
         connection.execute(sa.text("LOCK TABLE mirror.deals IN ACCESS EXCLUSIVE MODE"))
         # Whoever had it before us may have written.
-        if connection.scalar(_SUITED):
-            connection.execute(sa.schema.DropIndex(LEDGER, if_exists=True))
+        if not connection.scalar(_SUITED):
+            return False
+        connection.execute(sa.schema.DropIndex(LEDGER, if_exists=True))
+        connection.commit()
     except sa.exc.DBAPIError as error:
         if not is_contention(error) and not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise
+        return False
+    else:
+        return True
+    finally:
         connection.rollback()
+
+
+def stands(connection: sa.Connection) -> bool:
+    """Whether the index is there and whole."""
+    return bool(connection.scalar(_STANDS, {"name": f"mirror.{LEDGER.name}"}))
 
 
 def restore(connection: sa.Connection) -> None:
@@ -49,7 +61,7 @@ def restore(connection: sa.Connection) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot be built.
     """
-    if connection.scalar(_STANDS, {"name": f"mirror.{LEDGER.name}"}):
+    if stands(connection):
         return
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
@@ -65,13 +77,16 @@ async def restored(engine: AsyncEngine) -> bool:
 async def _restored(engine: AsyncEngine) -> bool:
     try:
         async with transaction(engine) as connection:
-            await _lock_schema(connection)
-            await connection.run_sync(restore)
-    except sa.exc.DBAPIError:
+            if not await connection.run_sync(stands):
+                await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LONG_PATIENCE}'"))
+                await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
+                await connection.run_sync(restore)
+    except sa.exc.DBAPIError as error:
+        say_missing(error)
         return False
     return True
 
 
-async def _lock_schema(connection: AsyncConnection) -> None:
-    await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LONG_PATIENCE}'"))
-    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
+def say_missing(error: sa.exc.DBAPIError) -> None:
+    """Say why it could not be built; without it much is slow, but nothing is wrong."""
+    events.emit(events.SCHEMA_INDEX_MISSING, reason=brief(error))

@@ -14,7 +14,6 @@ import psycopg
 import sqlalchemy as sa
 
 from counterfoil.domain.errors import ConfigurationError
-from counterfoil.observe import events
 from counterfoil.store import ledger_index
 from counterfoil.store.engine import SCHEMA_LOCK, brief, sync_url
 
@@ -97,10 +96,7 @@ def upgrade(url: str, *, filling: bool = False) -> tuple[str | None, str]:
             connection.commit()
             if before != head():
                 _upgrade(_config(connection=connection))
-            if filling:
-                ledger_index.leave_out(connection)
-                connection.commit()
-            else:
+            if not (filling and ledger_index.left_out(connection)):
                 _restore_index(connection)
             return before, head()
         except sa.exc.ProgrammingError as error:
@@ -116,13 +112,13 @@ def upgrade(url: str, *, filling: bool = False) -> tuple[str | None, str]:
 
 
 def _restore_index(connection: sa.Connection) -> None:
-    """Where a first reading was killed; without it much is slow, but nothing is wrong."""
+    """Where a first reading was killed."""
     try:
         ledger_index.restore(connection)
         connection.commit()
     except sa.exc.DBAPIError as error:
         connection.rollback()
-        events.emit(events.SCHEMA_INDEX_MISSING, reason=brief(error))
+        ledger_index.say_missing(error)
 
 
 def require_head(url: str) -> None:

@@ -148,7 +148,7 @@ def _plain(rows: RowFormat, answer: Answer, digest: bytes, known: ByMark | None)
     """The page that an answer is, when nothing in it is out of the ordinary."""
     if known is None or not rows.has_marks:
         return rows.plain(answer.body, envelope.LISTED, digest)
-    texts = None if is_too_much(answer.body) else envelope.texts(answer.body)
+    texts = None if is_too_much(answer.body) else envelope.LISTED.texts(answer.body)
     return None if texts is None else _page(lambda: rows.sift(texts, digest, known))
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from counterfoil.domain.outcome import Body
 from counterfoil.platforms.mending import mended
-from counterfoil.platforms.rows import UNREADABLE, opening
+from counterfoil.platforms.rows import opening
 from counterfoil.platforms.shapes import NULL, Wrapping
 
 EMPTY_LIST = Raw(b"[]")
@@ -54,18 +54,6 @@ def _listing(record: Any) -> Any:
 
 
 LISTED = Wrapping(_listing, lambda answer: answer.data.records if answer.success else None)
-
-
-_TEXTS = msgspec.json.Decoder(LISTED.around(Raw))
-
-
-def texts(body: bytes) -> list[Raw] | None:
-    """The records of a list in its usual form, each as it was sent; None where it has another."""
-    try:
-        found: list[Raw] | None = LISTED.within(_TEXTS.decode(body))
-    except UNREADABLE:
-        return None
-    return found
 
 
 def read(body: bytes) -> Envelope | None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from counterfoil.platforms.rows import opening
-from counterfoil.platforms.shapes import NULL
+from counterfoil.platforms.shapes import NULL, UNREADABLE
 from counterfoil.platforms.streaming import RowEvent
 
 HEARTBEAT, ANSWER = "9", "10"
@@ -88,7 +88,6 @@ class _Notice(msgspec.Struct):
 
 _MESSAGES = msgspec.json.Decoder(_Message)
 _RECORDS = msgspec.json.Decoder(dict[str, Raw])
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def read(frame: str | bytes, heard: float) -> Frame:
@@ -112,7 +111,7 @@ def _figures(frame: bytes) -> Frame:
 def _message(text: bytes, heard: float) -> Frame:
     try:
         message = _MESSAGES.decode(text)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Garbled(f"a text frame that is no event: {type(error).__name__}")
     if message.type in TABLES:
         return _row(message.type, message.data, heard)
@@ -127,7 +126,7 @@ def _row(name: str, data: Raw, heard: float) -> Frame:
     table = TABLES[name]
     try:
         record = _RECORDS.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return Garbled(f"{name} without a record")
     lacking = next((field for field in _EXPECTED[table] if field not in record), None)
     if lacking is not None:
@@ -147,7 +146,7 @@ def _moment(token: Raw) -> datetime | None:
     """Good enough to tell which of two is later: what is finer than microseconds is rounded."""
     try:
         moment = msgspec.json.decode(token, type=datetime)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return moment if moment.tzinfo else None
 
@@ -155,7 +154,7 @@ def _moment(token: Raw) -> datetime | None:
 def _notice(data: Raw) -> _Notice:
     try:
         return msgspec.json.decode(data, type=_Notice)
-    except _UNREADABLE:
+    except UNREADABLE:
         return _Notice()
 
 
