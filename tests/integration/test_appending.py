@@ -181,7 +181,7 @@ async def test_what_does_not_end_is_given_up(database, reading, gate, monkeypatc
 async def test_a_value_that_is_refused_costs_its_record_and_nothing_else(database, reading):
     await reading.add(1)
     bad = batch_of(2)
-    bad.lines[7] = b'2007,"EUR\xff"'
+    bad.lines[7] = b"2007\tEUR\xff"
     await reading.add(2, bad)
     await reading.add(3)
     await reading.appending.drain()
@@ -266,7 +266,7 @@ async def test_who_lost_the_lease_and_brings_rows_that_the_holder_brought_is_tol
 
 async def test_nothing_goes_on_behind_one_who_is_told_to_end_while_it_clears_up(database, reading, gate):
     spoilt = batch_of(1)
-    spoilt.lines[3] = b'1003,"\xff"'
+    spoilt.lines[3] = b"1003\t\xff"
     await reading.add(1, spoilt)
     await reading.add(2)
     await gate.copied[1].wait()

@@ -55,7 +55,7 @@ async def named(database: AsyncEngine, *platforms: str) -> None:
         await rows(
             database,
             "INSERT INTO mirror.symbols (platform, id, symbol, first_seen_at, changed_at, version)"
-            """ VALUES (:platform, 3, 'EUR"USD', now(), now(), nextval('mirror.version')) RETURNING 1""",
+            """ VALUES (:platform, 3, E'EUR"U\\tS\\\\D', now(), now(), nextval('mirror.version')) RETURNING 1""",
             platform=platform,
         )
 
@@ -99,6 +99,20 @@ async def test_versions_follow_one_another_in_the_order_of_the_page(database, st
     assert versions == list(range(versions[0], versions[0] + 2 * MANY))
     (next_one,) = (await rows(database, "SELECT nextval('mirror.version')"))[0]
     assert (next_one, straight) == (versions[-1] + 1, [MANY, MANY])
+
+
+@pytest.mark.parametrize("account", [None, {"a,\n": ['"', "\\", {}], "b": "null"}, "null"])
+@pytest.mark.parametrize(
+    "text",
+    ["null", "n\\ull", "\\.", "a,b", '"', "line\nbreak\r", "tab\t", "", "\x01,\x02", "\u0003x01", "[{Zoë}]\n[🙂"],
+)
+async def test_texts_and_json_arrive_whatever_they_hold(database, straight, text, account):
+    await named(database, "live")
+    sent = {"comment": json.dumps(text), "account": json.dumps(account, indent=1)}
+    await write(database, "live", deals(**sent))
+    await write(database, "live", deals(first=MANY + 1, rows=10, **sent))
+    found = await rows(database, "SELECT DISTINCT comment, account FROM mirror.deals")
+    assert (found, straight) == ([(text, account)], [MANY, 0])
 
 
 async def test_a_value_that_is_refused_sends_all_the_other_way_and_itself_into_quarantine(database, straight):

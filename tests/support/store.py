@@ -9,6 +9,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from counterfoil.domain.line import SEPARATOR, escaped
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.store import bulk, engine
 
@@ -39,7 +40,7 @@ def token(value: object) -> bytes:
         case int() | Decimal():
             return str(value).encode()
         case str():
-            return b'"' + value.replace('"', '""').encode() + b'"'
+            return escaped(value.encode())
         case _:
             return token(json.dumps(value))
 
@@ -47,7 +48,7 @@ def token(value: object) -> bytes:
 def page(*rows: Mapping[str, object], rejected: Sequence[Rejected] = ()) -> Page:
     """A page of records with these fields; numbers are best given as Decimal or as bytes."""
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    lines = [b",".join(token(row.get(name)) for name in columns) for row in rows]
+    lines = [SEPARATOR.join(token(row.get(name)) for name in columns) for row in rows]
     ids = [int(str(row["id"])) for row in rows]
     return Page(
         columns, rows=len(rows) + len(rejected), ids=ids, lines=lines, line_ids=list(ids), rejected=list(rejected)

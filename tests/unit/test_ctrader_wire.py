@@ -1,4 +1,3 @@
-import csv
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +6,7 @@ import pytest
 from counterfoil.domain.errors import TransientError
 from counterfoil.platforms.ctrader import columns, wire
 from counterfoil.platforms.ctrader.columns import Names
+from support.lines import rows_of
 
 NAMES = Names({"default": 1, "bitcoin": 11}, {"EURUSD": 1, "AUD/USD": 5})
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,9 +42,8 @@ DEAL = {
 
 
 def row(page):
-    (line,) = page.lines
-    (cells,) = csv.reader(line.decode().splitlines(keepends=True), strict=True)
-    return {name: None if cell == "null" else cell for name, cell in zip(page.columns, cells, strict=True)}
+    (found,) = rows_of(page)
+    return found
 
 
 def account(**changes):

@@ -1,7 +1,7 @@
-"""What is kept of records, brought into COPY's form: lines of CSV.
+"""What is kept of records, brought into COPY's form (domain.line).
 
-A JSON array less its brackets is a line: a number is a valid `numeric` literal, a string without escapes is a valid quoted CSV
-field, and the bare word null is the NULL marker of our COPY.
+A JSON array is a line, less its brackets and the quotes of its strings, with tabs for its commas. What else has a comma or a quote
+in it is covered until then.
 """
 
 import re
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
+from counterfoil.domain.line import SEPARATOR, escaped
 from counterfoil.domain.records import Kind
 from counterfoil.platforms.products import product
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, without_secrets
@@ -32,6 +33,11 @@ _FRACTION = re.compile(r"(\.\d{6})\d+")
 _POINT = len("2025-01-01T00:00:00")
 _DAY = len("2025-01-01")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+# Stand for a comma and a quote that are part of a value.
+_COVER = bytes.maketrans(b',"', b"\1\2")
+_UNCOVER = bytes.maketrans(b",\1\2", SEPARATOR + b',"')
+_NULL_AS_TEXT = b'"null"'
 
 # Of an object longer than this the names are not remembered.
 _LONG = 10_000
@@ -54,22 +60,25 @@ def settle(shape: Shape, rows: list[Any]) -> None:
         if tokens.count(NULL) < len(tokens):
             for row, token in zip(rows, tokens, strict=True):
                 if token != NULL:
-                    setattr(row, attribute, Raw(quote(scrubbed(bytes(token), wire))))
+                    setattr(row, attribute, covered(scrubbed(bytes(token), wire)))
     if shape.factors:
         factors = map(attrgetter(*shape.factors), rows)
         _set(rows, COMPUTED, list(map(product, map(b"*".join, factors))))
 
 
 def encoded(shape: Shape, rows: list[Any]) -> bytes:
-    """Settled rows as JSON arrays, each on a line of its own.
+    """The lines of settled rows, each in brackets.
 
     Raises:
         ValueError: one holds a number that is too long.
     """
     text = _ENCODER.encode_lines(map(astuple, rows))
+    if text.count(b",") > len(rows) * (len(shape.columns) - 1) or _NULL_AS_TEXT in text:
+        _cover_texts(shape, rows)
+        text = _ENCODER.encode_lines(map(astuple, rows))
     if _TOO_LONG in text.translate(_DIGITS):
         _refuse_long_numbers(shape, rows)
-    return text
+    return text.translate(_UNCOVER, b'"')
 
 
 def split(text: bytes) -> list[bytes]:
@@ -156,6 +165,13 @@ def _are_harmless(names: tuple[str, ...]) -> bool:
     return not any(map(SECRET_NAME.search, names))
 
 
-def quote(text: bytes) -> bytes:
-    """A text as a field of CSV."""
-    return b'"' + text.replace(b'"', b'""') + b'"'
+def covered(text: bytes) -> Raw:
+    """A text or a JSON value as the value of a line that it will be when `encoded` has made one."""
+    return Raw(escaped(text).replace(b"\1", rb"\x01").replace(b"\2", rb"\x02").translate(_COVER))
+
+
+def _cover_texts(shape: Shape, rows: list[Any]) -> None:
+    for attribute, _ in shape.attributes[Kind.TEXT]:
+        for row in rows:
+            if isinstance(text := getattr(row, attribute), str):
+                setattr(row, attribute, covered(text.encode()))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pcre2
 
+from counterfoil.domain.line import SEPARATOR
 from counterfoil.domain.records import TABLES, Kind
 from counterfoil.platforms.products import PRODUCTS, product
 
@@ -32,7 +33,8 @@ _VALUES: Mapping[Kind, str] = {
     Kind.INTEGER: f"({_WHOLE}|null)",
     # Together not longer than lines.NUMBER_LIMIT.
     Kind.NUMBER: r"(-?(?:[1-9][0-9]{0,44}+|0)(?:\.[0-9]{1,45}+)?+|null)",
-    Kind.TEXT: r'("[^"\\\x00-\x1f]*+"|null)',
+    # Nor can the text that looks like none.
+    Kind.TEXT: r'(?|"(?!null")([^"\\\x00-\x1f]*+)"|(null))',
     Kind.BOOLEAN: "(true|false|null)",
     # Cut to microseconds; PostgreSQL would round.
     Kind.TIMESTAMP: rf'(?:"({_DAY}T{_CLOCK}(?:\.[0-9]{{1,6}}+)?+)(?:(?<=\.[0-9]{{6}})[0-9]{{1,3}}+)?+Z"|null)',
@@ -42,7 +44,8 @@ _VALUES: Mapping[Kind, str] = {
 }
 # How a group is written; # is its number.
 _AS_IT_STANDS = "$#"
-_FORMS: Mapping[Kind, str] = {Kind.TIMESTAMP: '${#:+"${#}Z":null}', Kind.DATE: '${#:+"${#}":null}'}
+_BETWEEN = SEPARATOR.decode()
+_FORMS: Mapping[Kind, str] = {Kind.TIMESTAMP: "${#:+${#}Z:null}", Kind.DATE: "${#:-null}"}
 _MOMENT = "${#:+${#}Z:}"
 # Stands behind each part of what is written of a record. No value that matches holds one.
 _END = b"\0"
@@ -125,12 +128,14 @@ def _parts(table: str, kinds: Mapping[str, Kind], numbers: Mapping[str, str]) ->
     def form(name: str, how: str) -> str:
         return how.replace("#", numbers[name]) if name in numbers else "null"
 
-    line = ",".join(form(name, _FORMS.get(kind, _AS_IT_STANDS)) for name, kind in {"id": Kind.INTEGER, **kinds}.items())
-    parts = {"line": f"{line},null", "id": form("id", _AS_IT_STANDS)}
+    line = _BETWEEN.join(
+        form(name, _FORMS.get(kind, _AS_IT_STANDS)) for name, kind in {"id": Kind.INTEGER, **kinds}.items()
+    )
+    parts = {"line": f"{line}{_BETWEEN}null", "id": form("id", _AS_IT_STANDS)}
     if "created_at" in numbers:
         parts["time"] = form("created_at", _MOMENT)
     if table in PRODUCTS:
-        parts["line"] = f"{line},"
+        parts["line"] = f"{line}{_BETWEEN}"
         parts["factors"] = "*".join(form(factor, _AS_IT_STANDS) for factor in PRODUCTS[table][1:])
         parts["symbol"] = form("symbol_id", _AS_IT_STANDS)
     return parts
@@ -139,4 +144,4 @@ def _parts(table: str, kinds: Mapping[str, Kind], numbers: Mapping[str, str]) ->
 @lru_cache(maxsize=10_000)
 def _tail(factors: bytes) -> bytes:
     """The end of a line: what is computed, and that there were no other fields."""
-    return b"%b,null" % product(factors)
+    return b"%b\tnull" % product(factors)

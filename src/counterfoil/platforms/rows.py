@@ -22,7 +22,7 @@ from msgspec import Raw
 from counterfoil.domain.page import ByMark, Page, Rejected
 from counterfoil.domain.records import Kind
 from counterfoil.platforms import lines
-from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, cut, decoded, quote, scrubbed
+from counterfoil.platforms.lines import MICROSECONDS, NUMBER_LIMIT, covered, cut, decoded, scrubbed
 from counterfoil.platforms.patterns import Rows, pattern_of
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text
 from counterfoil.platforms.shapes import BARE, NULL, SINGLE, TIMES, UNREADABLE, Wrapping, shape_of
@@ -189,9 +189,9 @@ class RowFormat:
         if b"\\" in encoded:
             for attribute, wire in shape.attributes[Kind.TEXT]:
                 if (text := getattr(row, attribute)) is not None:
-                    setattr(row, attribute, Raw(_text(text, wire)))
+                    setattr(row, attribute, _text(text, wire))
         if not whole:
-            row.extra = Raw(_extra({name: part[name] for name in part.keys() - shape.names}))
+            row.extra = _extra({name: part[name] for name in part.keys() - shape.names})
         return row
 
 
@@ -251,17 +251,17 @@ def _culprit(known: Record) -> str:
     return ""
 
 
-def _text(text: str, wire: str) -> bytes:
+def _text(text: str, wire: str) -> Raw:
     if "\0" in text:
         raise ValueError(f"a character that no text may hold - at `$.{wire}`")
-    return quote(text.encode())
+    return covered(text.encode())
 
 
-def _extra(unknown: Record) -> bytes | Raw:
+def _extra(unknown: Record) -> Raw:
     kept = {name: value for name, value in unknown.items() if value != NULL and not SECRET_NAME.search(name)}
     if not kept:
         return NULL
-    return quote(msgspec.json.encode({name: Raw(scrubbed(bytes(kept[name]), name)) for name in sorted(kept)}))
+    return covered(msgspec.json.encode({name: Raw(scrubbed(bytes(kept[name]), name)) for name in sorted(kept)}))
 
 
 class _Identified(msgspec.Struct):

@@ -11,6 +11,7 @@ from itertools import count, islice, repeat
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from counterfoil.domain.line import NULL, SEPARATOR, escaped
 from counterfoil.domain.page import Page
 from counterfoil.store.copying import copy, draw_versions, lock_versions, refusal
 
@@ -73,7 +74,7 @@ async def copy_rows(
         names = await _names(connection, platform, [page.symbol_ids[at] for at in places])
     columns = ("platform", *page.columns, *(["symbol"] if table in NAMED else []), "version")
     rows = zip(repeat(_text(platform)), (page.lines[at] for at in places), names, count(first), strict=False)
-    lines = map(b"%b,%b%b,%d\n".__mod__, rows)
+    lines = map(b"%b\t%b%b\t%d\n".__mod__, rows)
     await copy(connection, f"mirror.{table} ({', '.join(map(_name, columns))})", _pieces(lines))
 
 
@@ -90,15 +91,15 @@ async def _beyond(connection: AsyncConnection, platform: str, table: str, page: 
 
 
 async def _names(connection: AsyncConnection, platform: str, symbols: Sequence[int | None]) -> list[bytes]:
-    """The names of symbols as they stand in a line, with the comma before them."""
+    """The names of symbols as they stand in a line, with what separates them before each."""
     found = await connection.execute(_NAMES, {"platform": platform, "ids": list({*symbols} - {None})})
-    names: dict[int | None, bytes] = {row.id: b"," + _text(row.symbol) for row in found if row.symbol is not None}
-    return [names.get(symbol, b",null") for symbol in symbols]
+    names: dict[int | None, bytes] = {row.id: SEPARATOR + _text(row.symbol) for row in found if row.symbol is not None}
+    return [names.get(symbol, SEPARATOR + NULL) for symbol in symbols]
 
 
 def _name(column: str) -> str:
     return f'"{column}"'
 
 
-def _text(value: str) -> bytes:
-    return b'"' + value.replace('"', '""').encode() + b'"'
+def _text(text: str) -> bytes:
+    return escaped(text.encode())

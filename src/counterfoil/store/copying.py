@@ -36,13 +36,13 @@ async def await_versions(connection: AsyncConnection, first: int) -> None:
 
 
 async def copy(connection: AsyncConnection, target: str, lines: Iterable[bytes]) -> None:
-    """Send CSV lines into `target`, a table with its columns; some at a time, each time whole ones.
+    """Send lines (domain.line) into `target`, a table with its columns; some at a time, each time whole ones.
 
     Raises:
         sqlalchemy.exc.DataError: PostgreSQL refuses a value.
         sqlalchemy.exc.IntegrityError: a row is there already.
     """
-    statement = f"COPY {target} FROM STDIN (FORMAT csv, NULL 'null')"
+    statement = f"COPY {target} FROM STDIN (NULL 'null')"
     try:
         async with driver(connection).cursor() as cursor, cursor.copy(statement.encode()) as stream:
             for some in lines:

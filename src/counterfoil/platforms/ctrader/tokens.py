@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from counterfoil.domain.line import NULL, SEPARATOR, escaped
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES, Kind
 from counterfoil.platforms.scrubbing import SECRET_NAME, exact, scrub_text, without_secrets
@@ -103,14 +104,14 @@ class Lines:
 
     table: str
     columns: tuple[str, ...]
-    checks: tuple[tuple[str, Callable[[str, str], str]], ...]
+    checks: tuple[tuple[str, Callable[[str, str], bytes]], ...]
 
     @classmethod
     def of(cls, table: str, names: Iterable[str]) -> "Lines":
         """For these columns, which the table must have."""
         columns = tuple(names)
         kinds = {column.name: column.kind for column in TABLES[table].columns}
-        return cls(table, columns, tuple((name, _CHECKS.get(kinds[name], _quoted)) for name in columns))
+        return cls(table, columns, tuple((name, _CHECKS.get(kinds[name], _text)) for name in columns))
 
     def page(self, records: Iterable[Texts], reading: Reading, digest: bytes = b"") -> Page:
         """The page that these records are; what cannot be read is kept apart."""
@@ -141,8 +142,8 @@ class Lines:
         page.rejected.append(Rejected(told, reason, scrub_text(msgspec.json.encode(kept))))
 
     def _line(self, row_id: int, values: Texts, rest: Texts) -> bytes:
-        tokens = ["null" if (value := values.get(name)) is None else check(value, name) for name, check in self.checks]
-        return ",".join([str(row_id), *tokens, _extra(rest)]).encode()
+        tokens = [NULL if (text := values.get(name)) is None else check(text, name) for name, check in self.checks]
+        return SEPARATOR.join([str(row_id).encode(), *tokens, _extra(rest)])
 
 
 def _readable(record: Texts) -> Texts:
@@ -151,27 +152,27 @@ def _readable(record: Texts) -> Texts:
     return record
 
 
-def _integer(value: str, name: str) -> str:
-    whole({name: value}, name)
-    return value
+def _integer(text: str, name: str) -> bytes:
+    whole({name: text}, name)
+    return text.encode()
 
 
-def _number(value: str, name: str) -> str:
-    if not _NUMBER.match(value):
+def _number(text: str, name: str) -> bytes:
+    if not _NUMBER.match(text):
         raise ValueError(f"not a number - at `{name}`")
-    return value
+    return text.encode()
 
 
-def _boolean(value: str, name: str) -> str:
-    if value.lower() not in ("true", "false"):
+def _boolean(text: str, name: str) -> bytes:
+    if text.lower() not in ("true", "false"):
         raise ValueError(f"neither true nor false - at `{name}`")
-    return value.lower()
+    return text.lower().encode()
 
 
-def _quoted(text: str, name: str) -> str:
+def _text(text: str, name: str) -> bytes:
     if "\0" in text:
         raise ValueError(f"a character that no text may hold - at `{name}`")
-    return '"' + text.replace('"', '""') + '"'
+    return escaped(text.encode())
 
 
 _CHECKS: Final = {Kind.INTEGER: _integer, Kind.NUMBER: _number, Kind.BOOLEAN: _boolean}
@@ -182,9 +183,9 @@ def _is_secret(name: str) -> bool:
     return SECRET_NAME.search(name) is not None
 
 
-def _extra(rest: Texts) -> str:
-    kept = {name: value for name, value in rest.items() if value is not None and not _is_secret(name)}
-    return _quoted(msgspec.json.encode(dict(sorted(kept.items()))).decode(), "extra") if kept else "null"
+def _extra(rest: Texts) -> bytes:
+    kept = {name: text for name, text in rest.items() if text is not None and not _is_secret(name)}
+    return escaped(msgspec.json.encode(dict(sorted(kept.items())))) if kept else NULL
 
 
 def _visible(text: str | None) -> str | None:
