@@ -22,7 +22,6 @@ from counterfoil.pull.run import Pace
 from counterfoil.settings import DatabaseSettings, Settings
 from counterfoil.store.bindings import NameBinding
 from counterfoil.store.budget import Limits, SharedBudget
-from counterfoil.store.embedded import EmbeddedPostgres, running
 from counterfoil.store.engine import with_password
 from counterfoil.store.runs import Runs
 
@@ -51,6 +50,8 @@ def database(settings: DatabaseSettings, *, join: bool = False) -> Iterator[str]
         password = settings.password.get_secret_value() if settings.password else None
         yield settings.url if password is None else with_password(settings.url, password)
         return
+    from counterfoil.store.embedded import EmbeddedPostgres, running  # noqa: PLC0415 - see above
+
     directory = settings.url.partition(":")[2]
     if join and directory and (url := running(Path(directory))) is not None:
         yield url

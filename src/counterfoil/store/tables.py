@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from counterfoil.domain.records import TABLES, Column, Kind, Table
+from counterfoil.store import ledger_index
 
 metadata = sa.MetaData(
     naming_convention={
@@ -27,7 +28,7 @@ SQL_TYPES: dict[Kind, sa.types.TypeEngine[Any]] = {
 
 _TIME = SQL_TYPES[Kind.TIMESTAMP]
 _NOW = sa.text("now()")
-_LEDGER = ("deals", "account_id")  # an index that holds more, see below
+_LEDGER = ("deals", "account_id")  # an index that holds more, see store.ledger_index
 
 # Numbers are drawn from one sequence for the whole mirror; see store.bulk for the lock that keeps them in commit order.
 VERSIONS = sa.Sequence("version", schema="mirror", metadata=metadata)
@@ -82,14 +83,10 @@ def _mirror_table(table: Table) -> sa.Table:
 
 MIRROR: dict[str, sa.Table] = {name: _mirror_table(table) for name, table in TABLES.items()}
 
-# What deals did to the balance of an account is summed from this index alone, without reading a row.
-LEDGER = sa.Index(
-    "deals_ledger_idx",
-    *(MIRROR["deals"].c[_name] for _name in ("account_id", "platform", "created_at")),
-    postgresql_include=(
-        *("side", "direction", "profit", "commission", "swap", "storage", "fee", "commission_usd", "swap_usd"),
-        "deleted_at",
-    ),
+sa.Index(
+    ledger_index.NAME,
+    *(MIRROR["deals"].c[_name] for _name in ledger_index.KEY),
+    postgresql_include=ledger_index.INCLUDED,
 )
 
 # What is live on the platform: read at every poll of the open listing, a handful of rows among millions.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -16,12 +16,13 @@ from counterfoil.platforms.base import Binding, Budget, Query, Vault
 from counterfoil.platforms.http import Answer, Http
 from counterfoil.platforms.omtrader import envelope, wire
 from counterfoil.platforms.omtrader.calls import Calls
-from counterfoil.platforms.omtrader.looks import Looks
-from counterfoil.platforms.omtrader.pushes import OMTraderWriter
 from counterfoil.platforms.omtrader.session import SessionKeeper
-from counterfoil.platforms.omtrader.stream import Line, OMTraderStream
-from counterfoil.platforms.omtrader.transfers import MoneyForm
 from counterfoil.platforms.rows import RowFormat, is_too_much, opening
+
+if TYPE_CHECKING:
+    from counterfoil.platforms.omtrader.pushes import OMTraderWriter
+    from counterfoil.platforms.omtrader.stream import OMTraderStream
+    from counterfoil.platforms.omtrader.transfers import MoneyForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,18 @@ class OMTrader:
         deals = wire.Place(connection.deals_path, connection.deals_path, "deals")
         self._places = wire.PLACES | {"deals": deals}
 
-    def writer(self, form: MoneyForm, *, page_size: int, merges: bool) -> OMTraderWriter:
+    def writer(self, form: "MoneyForm", *, page_size: int, merges: bool) -> "OMTraderWriter":
         """The same connection as the write path sees it."""
+        from counterfoil.platforms.omtrader.looks import Looks  # noqa: PLC0415 - only loaded by who writes
+        from counterfoil.platforms.omtrader.pushes import OMTraderWriter  # noqa: PLC0415
+
         looks = Looks(self.calls, self._places["deals"].path, page_size)
         return OMTraderWriter(looks, form, merges=merges)
 
-    def stream(self, url: str) -> OMTraderStream:
+    def stream(self, url: str) -> "OMTraderStream":
         """The same session as the event stream at `url`, ws:// or wss:// and the host."""
+        from counterfoil.platforms.omtrader.stream import Line, OMTraderStream  # noqa: PLC0415 - only loaded by who listens
+
         line = Line(url=url, timeout=self._connection.timeout, ca_file=self._connection.ca_file)
         return OMTraderStream(line, self._http, self._budget, self._sessions)
 
