@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -162,3 +163,35 @@ def test_nobody_reads_the_authorities_of_the_system_before_they_are_asked_for(tm
         check=True, capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert told.stdout.split() == ["0", "0", "1"]
+
+
+def test_who_only_reads_loads_nothing_else_of_ours():
+    ask = "import sys; from counterfoil.cli import main; main.counterfoil.get_command(None, 'sync')"
+    tell = "print(*(name for name in sys.modules if name.startswith('counterfoil.')))"
+    told = subprocess.run([sys.executable, "-c", f"{ask}; {tell}"], check=True, capture_output=True, text=True)
+    others = {
+        "push",
+        "streaming",
+        "pushing",
+        "pushes",
+        "looks",
+        "stream",
+        "tables",
+        "write_tables",
+        "embedded",
+        "ctrader",
+    }
+    assert {name for name in told.stdout.split() if others.intersection(name.split("."))} == set()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which has no such switch")
+def test_memory_that_is_freed_is_kept_for_the_next_page():
+    start = "import resource; from counterfoil.cli import main; main.counterfoil.get_command(None, 'sync')"
+    # Five times 3 MiB at once, again and again: given back each time, each time costs 3,840 faults of a page.
+    before = "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt"
+    work = "for _ in range(20): [bytearray(3 << 20) for _ in range(5)]"
+    tell = "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{start}\n{before}\n{work}\n{tell}"], check=True, capture_output=True, text=True
+    )
+    assert int(told.stdout) < 10 * 3_840

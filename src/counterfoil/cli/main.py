@@ -8,7 +8,7 @@ import click
 
 from counterfoil import __version__
 from counterfoil.cli.options import DONE, FAILED, WRONG_USAGE
-from counterfoil.cli.starting import frugal
+from counterfoil.cli.starting import frugal, keep_freed_memory
 from counterfoil.domain.errors import ConfigurationError, CounterfoilError
 
 INTERRUPTED = 130
@@ -46,6 +46,7 @@ class _Commands(click.Group):
         # What is there now stays to the end; see counterfoil.__main__.
         gc.freeze()
         gc.enable()
+        keep_freed_memory()
         command: click.Command = getattr(module, cmd_name)
         return command
 
