@@ -94,6 +94,8 @@ def create(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
         pool_pre_ping=True,
         # An error's text would carry what a statement was given: profiles, amounts.
         hide_parameters=True,
+        # Or the first connection asks for a type that we do not have.
+        use_native_hstore=False,
         connect_args=_arguments(given),
     )
 

@@ -206,7 +206,10 @@ def _exists(connection: sa.Connection, role: str) -> bool:
 
 @contextmanager
 def _connection(url: str) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(sync_url(url), poolclass=sa.pool.NullPool, connect_args={"connect_timeout": 10})
+    arguments = {"connect_timeout": 10}
+    engine = sa.create_engine(
+        sync_url(url), poolclass=sa.pool.NullPool, use_native_hstore=False, connect_args=arguments
+    )
     try:
         with engine.connect() as connection:
             yield connection
