@@ -144,3 +144,21 @@ async def test_a_pooler_without_connections_to_spare_is_an_error_and_not_an_answ
     async with Pooler(empty_database_url, session=True, limit=1).running() as url:
         with pytest.raises(Unreachable, match="connections at once are not to be had"):
             await engine.pooled(url)
+
+
+async def test_connections_are_opened_while_something_else_is_done(database_url):
+    async with connected(database_url) as database:
+        async with engine.opened_ahead(database, 3):
+            assert await value(database, "SELECT 1") == 1
+        assert database.pool.checkedin() == 3
+        opened = await query(database, "SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        assert len(opened) == 3
+
+
+async def test_nobody_fails_for_want_of_a_connection_that_was_not_asked_for(database_url):
+    url = sa.make_url(database_url).set(port=1).render_as_string(hide_password=False)
+    async with connected(url) as database, asyncio.timeout(10):
+        async with engine.opened_ahead(database, 3):
+            pass
+        with pytest.raises(Unreachable):
+            await value(database, "SELECT 1")

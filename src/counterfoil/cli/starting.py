@@ -50,7 +50,7 @@ def frugal(*, drawing: bool) -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Keep some for the next page, which else is asked of the system again: a twentieth of the CPU of a first reading.
 
-    Nothing happens where the C library is another one.
+    Nothing happens where the C library knows no such thing.
     """
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT)

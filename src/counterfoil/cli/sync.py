@@ -20,6 +20,7 @@ from counterfoil.pull import puller
 from counterfoil.pull.puller import Result, Wish
 from counterfoil.settings import Settings
 from counterfoil.store import engine, ledger_index, migrations, report
+from counterfoil.store.appending import AT_ONCE
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -85,7 +86,8 @@ async def _pass(url: str, loaded: Settings, asked: Pass, *, interactive: bool) -
     try:
         with _progress(interactive=interactive) as bars:
             names = asked.platforms or tuple(loaded.platforms)
-            good = await asyncio.gather(*(_one(database, name, loaded, asked, bars) for name in names))
+            async with engine.opened_ahead(database, AT_ONCE):
+                good = await asyncio.gather(*(_one(database, name, loaded, asked, bars) for name in names))
         held = await report.held(database)
     finally:
         indexed = not loaded.database.migrate or await ledger_index.restored(database)

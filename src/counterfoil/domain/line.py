@@ -1,6 +1,6 @@
 """A row on its way to PostgreSQL: a line of the text form of COPY, values separated by tabs, the bare word null for none.
 
-A JSON number is such a value as it stands, and a JSON string without escapes less its quotes.
+A JSON number is such a value as it stands, and a JSON string without escapes less its quotes, but for the text null.
 """
 
 SEPARATOR = b"\t"

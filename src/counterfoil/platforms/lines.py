@@ -67,7 +67,7 @@ def settle(shape: Shape, rows: list[Any]) -> None:
 
 
 def encoded(shape: Shape, rows: list[Any]) -> bytes:
-    """The lines of settled rows, each in brackets.
+    """The lines of settled rows, each in brackets; texts that may not stand as they are, are covered in place.
 
     Raises:
         ValueError: one holds a number that is too long.
@@ -82,7 +82,7 @@ def encoded(shape: Shape, rows: list[Any]) -> bytes:
 
 
 def split(text: bytes) -> list[bytes]:
-    """The lines of rows in whose texts nothing had to be escaped: so none of them looks like the end of one."""
+    """The lines of rows, none of which holds the end of a line."""
     return text[1:-2].split(b"]\n[") if text else []
 
 
@@ -173,5 +173,5 @@ def covered(text: bytes) -> Raw:
 def _cover_texts(shape: Shape, rows: list[Any]) -> None:
     for attribute, _ in shape.attributes[Kind.TEXT]:
         for row in rows:
-            if isinstance(text := getattr(row, attribute), str):
+            if isinstance(text := getattr(row, attribute), str) and ("," in text or text == "null"):
                 setattr(row, attribute, covered(text.encode()))

@@ -33,7 +33,7 @@ _VALUES: Mapping[Kind, str] = {
     Kind.INTEGER: f"({_WHOLE}|null)",
     # Together not longer than lines.NUMBER_LIMIT.
     Kind.NUMBER: r"(-?(?:[1-9][0-9]{0,44}+|0)(?:\.[0-9]{1,45}+)?+|null)",
-    # Nor can the text that looks like none.
+    # Nor can the text null.
     Kind.TEXT: r'(?|"(?!null")([^"\\\x00-\x1f]*+)"|(null))',
     Kind.BOOLEAN: "(true|false|null)",
     # Cut to microseconds; PostgreSQL would round.

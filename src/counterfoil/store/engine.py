@@ -168,6 +168,23 @@ async def let_end(tasks: Collection["asyncio.Task[Any]"]) -> None:
 
 
 @asynccontextmanager
+async def opened_ahead(engine: AsyncEngine, connections: int) -> AsyncIterator[None]:
+    """So many connections are opened while something else is done: each takes a hundredth of a second, most of it waiting."""
+    opening = asyncio.create_task(_open(engine, connections))
+    try:
+        yield
+    finally:
+        # Whoever needs one that could not be opened learns why.
+        await let_end({opening})
+
+
+async def _open(engine: AsyncEngine, connections: int) -> None:
+    async with AsyncExitStack() as opened:
+        for _ in range(connections):
+            await opened.enter_async_context(engine.connect())
+
+
+@asynccontextmanager
 async def autocommit(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement is a transaction of its own, at half the round trips of `transaction`."""
     async with engine.connect() as connection:
