@@ -22,13 +22,14 @@ class Rejected:
 class Page:
     """The records of one answer.
 
-    `ids`: the ids of all records in the order sent, of the rejected ones too where they could be read: what was listed is
-    there. `lines`: one line per good record (domain.line), in the order of `columns`. `rows`: the number of records sent.
-    `times`: the creation time of the good records as sent, aligned with `line_ids`. `symbol_ids`: the symbols of the good
-    records, where their names are wanted beside them; else empty. `digest`: hash of the answer; equal digests, equal pages.
-    `unchanged`: this is what is remembered of such a page whose rows are in the mirror already. `marks`: hashes of the records as sent, aligned with
-    `ids`, where a reader made them; of what is remembered else those of the lines, unless some records were rejected. `whole`:
-    reads this page again with the rows that were left out because they are known; None where none were.
+    `ids`: the ids of all records in the order sent, of the rejected ones too where they could be read: what was listed
+    is there. `lines`: one line per good record (domain.line), in the order of `columns`. `rows`: the number of records
+    sent. `times`: the creation time of the good records as sent, aligned with `line_ids`. `symbol_ids`: the symbols of
+    the good records, where their names are wanted beside them; else empty. `digest`: hash of the answer; equal digests,
+    equal pages. `unchanged`: this is what is remembered of such a page whose rows are in the mirror already. `marks`:
+    hashes of the records as sent, aligned with `ids`, where a reader made them; of what is remembered else those of the
+    lines, unless some records were rejected. `whole`: reads this page again with the rows that were left out because
+    they are known; None where none were.
     """
 
     columns: tuple[str, ...]
