@@ -46,7 +46,7 @@ class _Commands(click.Group):
         # What is there now stays to the end; see counterfoil.__main__.
         gc.freeze()
         gc.enable()
-        # Lists of a page's values are long and never part of a cycle: to look through them is a fortieth of a first reading's CPU.
+        # Lists of a page's values are long and never part of a cycle: to look through them took a fortieth of a first reading's time.
         gc.set_threshold(10_000)
         keep_freed_memory()
         command: click.Command = getattr(module, cmd_name)

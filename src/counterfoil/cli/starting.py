@@ -48,7 +48,7 @@ def frugal(*, drawing: bool) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Keep some for the next page, which else is asked of the system again: a twentieth of the CPU of a first reading.
+    """Keep some for the next page, which else is asked of the system again: a twentieth of the client's CPU in a first reading.
 
     Nothing happens where the C library knows no such thing.
     """

@@ -37,7 +37,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # Stand for a comma and a quote that are part of a value.
 _COVER = bytes.maketrans(b',"', b"\1\2")
 _UNCOVER = bytes.maketrans(b",\1\2", SEPARATOR + b',"')
-_NULL_AS_TEXT = b'"null"'
+_QUOTED_NULL = b'"null"'
 
 # Of an object longer than this the names are not remembered.
 _LONG = 10_000
@@ -73,7 +73,7 @@ def encoded(shape: Shape, rows: list[Any]) -> bytes:
         ValueError: one holds a number that is too long.
     """
     text = _ENCODER.encode_lines(map(astuple, rows))
-    if text.count(b",") > len(rows) * (len(shape.columns) - 1) or _NULL_AS_TEXT in text:
+    if text.count(b",") > len(rows) * (len(shape.columns) - 1) or _QUOTED_NULL in text:
         _cover_texts(shape, rows)
         text = _ENCODER.encode_lines(map(astuple, rows))
     if _TOO_LONG in text.translate(_DIGITS):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pcre2
 
-from counterfoil.domain.line import SEPARATOR
+from counterfoil.domain.line import NULL, SEPARATOR
 from counterfoil.domain.records import TABLES, Kind
 from counterfoil.platforms.products import PRODUCTS, product
 
@@ -144,4 +144,4 @@ def _parts(table: str, kinds: Mapping[str, Kind], numbers: Mapping[str, str]) ->
 @lru_cache(maxsize=10_000)
 def _tail(factors: bytes) -> bytes:
     """The end of a line: what is computed, and that there were no other fields."""
-    return b"%b\tnull" % product(factors)
+    return SEPARATOR.join((product(factors), NULL))

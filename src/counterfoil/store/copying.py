@@ -7,6 +7,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from counterfoil.domain.line import NULL
 from counterfoil.store.engine import driver
 
 # Classes of SQLSTATE: a value cannot be understood, or is more than an index or a type can hold.
@@ -42,7 +43,7 @@ async def copy(connection: AsyncConnection, target: str, lines: Iterable[bytes])
         sqlalchemy.exc.DataError: PostgreSQL refuses a value.
         sqlalchemy.exc.IntegrityError: a row is there already.
     """
-    statement = f"COPY {target} FROM STDIN (NULL 'null')"
+    statement = f"COPY {target} FROM STDIN (NULL '{NULL.decode()}')"
     try:
         async with driver(connection).cursor() as cursor, cursor.copy(statement.encode()) as stream:
             for some in lines:
