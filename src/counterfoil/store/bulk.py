@@ -149,7 +149,7 @@ async def _merge_staged(connection: AsyncConnection, target: _Target, ids: Seque
         return inserted, inserted
     kept = tuple(name for name in KEPT.get(table, ()) if name not in target.columns)
     statement = _merge_statement(table, kept, telling.NAME if telling else None)
-    given = {"platform": platform, "lowest": min(ids), "highest": max(ids)}
+    given = {"platform": platform, "highest": max(ids)}
     if telling:
         given |= await newer.given(connection, telling)
     merged, total = (await connection.execute(sa.text(statement), given)).one()
@@ -171,24 +171,21 @@ def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None
     columns = (*TABLES[table].column_names, "extra")
     names = ", ".join(f'"{name}"' for name in columns)
     values = {name: COMPUTED.get((table, name), f's."{name}"') for name in columns} | {
-        name: f'h."{name}"' for name in kept
+        name: f't."{name}"' for name in kept
     }
     fresh = ", ".join(f'{values[name]} AS "{name}"' for name in columns)
-    joins = _joins(table)
-    if kept:
-        joins += f" LEFT JOIN mirror.{table} h ON h.platform = :platform AND h.id = s.id AND h.id BETWEEN :lowest AND :highest"
-    # The span of ids is said so that a planner without figures, as in a first reading, does not read the whole table.
+    # A limit keeps PostgreSQL from any join but by key: without figures of the table, as in a first reading, or with old ones, it
+    # takes a table or a span of ids for one row, and passes over all of them for each staged row.
+    own = f"(SELECT * FROM mirror.{table} m WHERE m.platform = :platform AND m.id = s.id LIMIT 1)"
     # Images, not values: to = 1.5 and 1.50 are the same number, and the mirror holds the digits that were sent.
     differs = f"record_image_ne(ROW({_each('t', columns)}), ROW({_each('f', columns)}))"
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
     unless_newer = f"AND {newer.condition(telling, table)}" if telling else ""
     return f"""
-        WITH fresh AS (
-            SELECT s.id, {fresh} FROM pg_temp.staged_{table} s {joins} WHERE s.id BETWEEN :lowest AND :highest
-        ), differing AS MATERIALIZED (
-            SELECT f.* FROM fresh f LEFT JOIN mirror.{table} t ON t.platform = :platform AND t.id = f.id
-                AND t.id BETWEEN :lowest AND :highest
-            WHERE (t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}) {unless_newer}
+        WITH differing AS MATERIALIZED (
+            SELECT f.* FROM pg_temp.staged_{table} s {_joins(table)} LEFT JOIN LATERAL {own} t ON true
+                CROSS JOIN LATERAL (SELECT s.id, {fresh}) f
+            WHERE s.id <= :highest AND (t.id IS NULL OR t.deleted_at IS NOT NULL OR {differs}) {unless_newer}
         ), merged AS (
             INSERT INTO mirror.{table} (platform, id, {names}, version)
             SELECT :platform, id, {names}, nextval('mirror.version') FROM differing ORDER BY id
