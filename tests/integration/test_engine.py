@@ -15,6 +15,7 @@ SETTINGS = {
     "TimeZone": "UTC",
     "lock_timeout": "30s",
     "idle_in_transaction_session_timeout": "5min",
+    "jit": "off",
     "transaction_isolation": "read committed",
     "client_encoding": "UTF8",
     "application_name": "counterfoil",

@@ -27,6 +27,8 @@ _SESSION = {
     "default_transaction_isolation": r"read\ committed",
     "lock_timeout": LOCK_TIMEOUT,
     "idle_in_transaction_session_timeout": "5min",
+    # Where PostgreSQL has no figures yet it takes a statement for a long one, and compiles it for seconds.
+    "jit": "off",
     "tcp_user_timeout": f"{SILENCE}s",
     # The server's side too: amid a COPY it waits for us for as long as the connection seems to be there, whatever it has locked.
     "tcp_keepalives_idle": f"{SILENCE // 2}s",
