@@ -73,32 +73,6 @@ async def test_rows_that_do_not_differ_cost_no_write_ahead_log(database):
     assert size < 60_000  # of other processes; one byte a row of ours would be 100,000
 
 
-_PASSED_OVER = sa.text("""
-    SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
-    WHERE relid IN (CAST(:table AS regclass), 'mirror.symbols'::regclass)
-""")
-
-
-@pytest.mark.parametrize("figures", ["none", "old", "new"])
-@pytest.mark.parametrize("table", ["deals", "positions"])
-async def test_a_row_is_compared_with_its_own_whatever_figures_the_planner_has(database, table, figures):
-    rows = [{"id": number, "symbol_id": 1 + number % 300, "comment": "a" * 300} for number in range(3000)]
-    await write(database, "symbols", *({"id": number, "symbol": f"S{number}"} for number in range(1, 301)))
-    await write(database, table, *rows[:200])
-    if figures == "old":
-        await query(database, "ANALYZE")
-    await write(database, table, *rows[200:])
-    if figures == "new":
-        await query(database, "ANALYZE")
-    async with transaction(database) as connection:
-        before = await connection.scalar(_PASSED_OVER, {"table": f"mirror.{table}"})
-        written = await bulk.write(connection, "live", table, page(*({**row, "comment": "b"} for row in rows[::20])))
-        passed_over = await connection.scalar(_PASSED_OVER, {"table": f"mirror.{table}"}) - before
-    assert written.changed == 150
-    # The symbols may be read once.
-    assert passed_over < 300 + 10 * written.changed
-
-
 @pytest.mark.parametrize(
     ("column", "before", "after"),
     [

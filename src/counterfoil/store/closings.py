@@ -19,16 +19,18 @@ _OPEN = sa.text(
     f"SELECT id, volume_base, created_at FROM mirror.positions WHERE platform = :platform AND {LIVE['positions']}"
 )
 # A position that the list of open ones lacks has a closing deal; what the deal says of it is all that is known of its end. One
-# that is older than the row's last change, on the platform's clock, closed only a part of it, and the last one is yet to come.
+# that is older than the row's last change, on the platform's clock, closed only a part of it, and the last one is yet to come. Said
+# so that a planner without figures, as behind a first reading, looks at the deals of these accounts and at no others.
 _CLOSE = sa.text("""
     UPDATE mirror.positions p SET status = 2, volume_base = 0, updated_at = x.closed_at, changed_at = now(),
         version = nextval('mirror.version')
-    FROM (SELECT o.id, max(d.created_at) AS closed_at FROM mirror.positions o
-        JOIN mirror.deals d ON d.platform = o.platform AND d.account_id = o.account_id AND d.position_id = o.id
-            AND d.deleted_at IS NULL
-            AND (CAST(:ahead AS interval) IS NULL OR d.created_at > o.changed_at + CAST(:ahead AS interval) - interval '1 minute')
-        WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) GROUP BY o.id) x
-    WHERE p.platform = :platform AND p.id = x.id RETURNING p.id
+    FROM (SELECT o.id, x.closed_at FROM mirror.positions o
+        CROSS JOIN LATERAL (SELECT max(d.created_at) AS closed_at FROM mirror.deals d
+            WHERE d.platform = :platform AND d.account_id = o.account_id AND d.position_id = o.id AND d.deleted_at IS NULL
+                AND (CAST(:ahead AS interval) IS NULL
+                    OR d.created_at > o.changed_at + CAST(:ahead AS interval) - interval '1 minute')) x
+        WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) AND x.closed_at IS NOT NULL) x
+    WHERE p.platform = :platform AND p.id = ANY (CAST(:ids AS bigint[])) AND p.id = x.id RETURNING p.id
 """)
 # Positions that were over before anybody saw them open: their deals are all there is, and the last of them tells the end. Those
 # that may still be open, because they were closed after the open ones were last read, come with the next reading. The span of
