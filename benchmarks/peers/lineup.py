@@ -147,6 +147,15 @@ LINEUP = (
         note="own resource, 4 requests at once, parquet through ADBC, upsert, binary floats, newest change first",
     ),
     Contender(
+        name="dlt-arrow-rows",
+        title="the same, row by row",
+        environment="arrow",
+        packages=("dlt", "pyarrow", "adbc-driver-postgresql"),
+        script="dlt_arrow.py",
+        way="rows",
+        note="as one writes it first: each row made ready for `pyarrow.Table.from_pylist`, each page a table",
+    ),
+    Contender(
         name="singer",
         title="Singer SDK tap → target-postgres, tuned",
         environment="singer",

@@ -1,7 +1,12 @@
-"""dlt with a resource written by hand: four threads fetch, pages become Arrow tables, and ADBC copies them."""
+"""dlt with a resource written by hand: four threads fetch, pages become Arrow tables, and ADBC copies them.
+
+As fast as we could make it: column by column, ten pages a table. `--way rows` is how one writes it first: each row made ready, each
+page a table.
+"""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import count
 
 import asking
@@ -42,6 +47,21 @@ def column(rows, name, kind):
 
 def table(rows, columns):
     return pa.table({name: column(rows, name, kind) for name, kind in columns.items()})
+
+
+def value(given, kind):
+    if given is None:
+        return None
+    if kind is TIME:
+        return datetime.fromisoformat(given)
+    if kind is NUMBER:
+        return float(given)
+    return orjson.dumps(given).decode() if isinstance(given, dict | list) else given
+
+
+def table_of_rows(rows, columns):
+    ready = [{name: value(row[name], kind) for name, kind in columns.items()} for row in rows]
+    return pa.Table.from_pylist(ready, schema=pa.schema(columns))
 
 
 def pages(call):
@@ -85,10 +105,11 @@ def resource(call):
     )
     def records():
         columns = DEALS if call.resource == "deals" else ACCOUNTS
+        made, together = (table_of_rows, 1) if call.way == "rows" else (table, TOGETHER)
         kept = []
         for rows in fresh(call, dlt.current.resource_state()):
-            kept.append(table(rows, columns))
-            if len(kept) == TOGETHER:
+            kept.append(made(rows, columns))
+            if len(kept) == together:
                 yield pa.concat_tables(kept)
                 kept = []
         if kept:
