@@ -50,7 +50,7 @@ class Reader(threading.Thread):
         self.done = threading.Event()
 
     def run(self) -> None:
-        # Prepared for any version, it would read the whole table.
+        # With the plan for any version that a prepared statement gets, it would read the whole table.
         with psycopg.connect(self.url, autocommit=True, prepare_threshold=None) as connection:
             version = connection.execute("SELECT coalesce(max(version), 0) FROM mirror.deals").fetchone()[0]
             while not self.done.wait(LOOK):

@@ -148,12 +148,12 @@ LINEUP = (
     ),
     Contender(
         name="dlt-arrow-rows",
-        title="the same, row by row",
+        title="dlt, hand-written Arrow/ADBC, row by row",
         environment="arrow",
         packages=("dlt", "pyarrow", "adbc-driver-postgresql"),
         script="dlt_arrow.py",
         way="rows",
-        note="as one writes it first: each row made ready for `pyarrow.Table.from_pylist`, each page a table",
+        note="as one writes it first: the same, but each row made ready for `pyarrow.Table.from_pylist`, each page a table",
     ),
     Contender(
         name="singer",

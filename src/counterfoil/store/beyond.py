@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from counterfoil.domain.line import NULL, SEPARATOR, escaped
 from counterfoil.domain.page import Page
 from counterfoil.store.copying import copy, draw_versions, lock_versions, refusal
+from counterfoil.store.plans import of_any_platform
 
 # Fewer rows are not worth the statements around them.
 MANY = 100
@@ -60,7 +61,7 @@ async def highest(connection: AsyncConnection, platform: str, table: str, *, lea
 
     Asked for all, PostgreSQL would pass over every row below that others are still writing.
     """
-    statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND id >= :least")
+    statement = of_any_platform(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND id >= :least")
     known: int | None = await connection.scalar(statement, {"platform": platform, "least": least})
     return known
 

@@ -20,6 +20,7 @@ from counterfoil.store.beyond import MANY, copy_beyond
 from counterfoil.store.copying import copy, lock_versions
 from counterfoil.store.copying import refusal as refused
 from counterfoil.store.newer import Telling
+from counterfoil.store.plans import of_any_platform
 
 BODY_LIMIT = 65_536  # bytes of a record's text that are kept
 # What a computed column holds where the platform did not send it: s is the staged row, y the symbol that it names.
@@ -138,12 +139,12 @@ async def _merge_staged(connection: AsyncConnection, target: _Target, ids: Seque
     The lock keeps every other writer away until we commit: what is not there now cannot come in between.
     """
     table, platform, telling = target.table, target.platform, target.telling
-    known = await connection.scalar(sa.text(_highest_statement(table)), {"platform": platform})
+    known = await connection.scalar(_highest_statement(table), {"platform": platform})
     beyond = [row_id for row_id in ids if known is None or row_id > known]
     inserted = 0
     if len(beyond) >= MANY:
         given = {"platform": platform, "lowest": min(beyond)}
-        inserted = (await connection.execute(sa.text(_insert_statement(table)), given)).rowcount
+        inserted = (await connection.execute(_insert_statement(table), given)).rowcount
         ids = [row_id for row_id in ids if known is not None and row_id <= known]
     if not ids:
         return inserted, inserted
@@ -152,7 +153,7 @@ async def _merge_staged(connection: AsyncConnection, target: _Target, ids: Seque
     given = {"platform": platform, "highest": max(ids)}
     if telling:
         given |= await newer.given(connection, telling)
-    merged, total = (await connection.execute(sa.text(statement), given)).one()
+    merged, total = (await connection.execute(statement, given)).one()
     return inserted + merged, inserted + total
 
 
@@ -166,7 +167,7 @@ def _create_staging(table: str) -> str:
 
 
 @cache
-def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None = None) -> str:
+def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None = None) -> sa.TextClause:
     """`kept`: columns that stay as they are; `telling`: the kind of page, where others bring the same rows."""
     columns = (*TABLES[table].column_names, "extra")
     names = ", ".join(f'"{name}"' for name in columns)
@@ -174,14 +175,14 @@ def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None
         name: f't."{name}"' for name in kept
     }
     fresh = ", ".join(f'{values[name]} AS "{name}"' for name in columns)
-    # A limit keeps PostgreSQL from any join but by key: without figures of the table, as in a first reading, or with old ones, it
-    # takes a table or a span of ids for one row, and passes over all of them for each staged row.
+    # A limit makes it a lookup for each staged row. Without figures of the table, as in a first reading, or with old ones, PostgreSQL
+    # expects one row of all that a span of ids holds, and would pass over the whole span for each.
     own = f"(SELECT * FROM mirror.{table} m WHERE m.platform = :platform AND m.id = s.id LIMIT 1)"
     # Images, not values: to = 1.5 and 1.50 are the same number, and the mirror holds the digits that were sent.
     differs = f"record_image_ne(ROW({_each('t', columns)}), ROW({_each('f', columns)}))"
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
     unless_newer = f"AND {newer.condition(telling, table)}" if telling else ""
-    return f"""
+    return of_any_platform(f"""
         WITH differing AS MATERIALIZED (
             SELECT f.* FROM pg_temp.staged_{table} s {_joins(table)} LEFT JOIN LATERAL {own} t ON true
                 CROSS JOIN LATERAL (SELECT s.id, {fresh}) f
@@ -194,25 +195,25 @@ def _merge_statement(table: str, kept: tuple[str, ...] = (), telling: str | None
             RETURNING xmax = 0 AS is_new
         )
         SELECT count(*) FILTER (WHERE is_new), count(*) FROM merged
-    """
+    """)
 
 
 @cache
-def _highest_statement(table: str) -> str:
-    return f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform"
+def _highest_statement(table: str) -> sa.TextClause:
+    return of_any_platform(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform")
 
 
 @cache
-def _insert_statement(table: str) -> str:
+def _insert_statement(table: str) -> sa.TextClause:
     """Of rows of which the mirror holds none: a third cheaper than to compare first."""
     columns = (*TABLES[table].column_names, "extra")
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(COMPUTED.get((table, name), f's."{name}"') for name in columns)
-    return f"""
+    return of_any_platform(f"""
         INSERT INTO mirror.{table} (platform, id, {names}, version)
         SELECT :platform, s.id, {values}, nextval('mirror.version') FROM pg_temp.staged_{table} s {_joins(table)}
         WHERE s.id >= :lowest
-    """
+    """)
 
 
 def _joins(table: str) -> str:
@@ -227,7 +228,7 @@ def _each(alias: str, columns: Iterable[str]) -> str:
 
 async def _newly_named(connection: AsyncConnection, platform: str) -> dict[int, bool]:
     """Staged symbols whose name the mirror does not have, and whether it knows them under another."""
-    statement = sa.text("""
+    statement = of_any_platform("""
         SELECT s.id, t.symbol IS NOT NULL AS known FROM pg_temp.staged_symbols s
         LEFT JOIN mirror.symbols t ON t.platform = :platform AND t.id = s.id
         WHERE t.symbol IS DISTINCT FROM s.symbol

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from counterfoil.store import copying, leases
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import LIVE, PRESENT, Mirror
+from counterfoil.store.plans import of_any_platform
 
 _FIRST_ACCOUNT = sa.text("SELECT min(created_at) FROM mirror.accounts WHERE platform = :platform")
 _NEWEST = sa.text("""
@@ -19,23 +20,23 @@ _OPEN = sa.text(
     f"SELECT id, volume_base, created_at FROM mirror.positions WHERE platform = :platform AND {LIVE['positions']}"
 )
 # A position that the list of open ones lacks has a closing deal; what the deal says of it is all that is known of its end. One
-# that is older than the row's last change, on the platform's clock, closed only a part of it, and the last one is yet to come. Said
-# so that a planner without figures, as behind a first reading, looks at the deals of these accounts and at no others.
-_CLOSE = sa.text("""
+# that is older than the row's last change, on the platform's clock, closed only a part of it, and the last one is yet to come. Phrased
+# so that the deals of its account are looked up for each position, even by a planner without figures; none of them is older than it.
+_CLOSE = of_any_platform("""
     UPDATE mirror.positions p SET status = 2, volume_base = 0, updated_at = x.closed_at, changed_at = now(),
         version = nextval('mirror.version')
-    FROM (SELECT o.id, x.closed_at FROM mirror.positions o
+    FROM (SELECT o.id, e.closed_at FROM mirror.positions o
         CROSS JOIN LATERAL (SELECT max(d.created_at) AS closed_at FROM mirror.deals d
             WHERE d.platform = :platform AND d.account_id = o.account_id AND d.position_id = o.id AND d.deleted_at IS NULL
-                AND (CAST(:ahead AS interval) IS NULL
-                    OR d.created_at > o.changed_at + CAST(:ahead AS interval) - interval '1 minute')) x
-        WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) AND x.closed_at IS NOT NULL) x
+                AND d.created_at > coalesce(greatest(o.created_at - interval '1 day',
+                    o.changed_at + CAST(:ahead AS interval) - interval '1 minute'), '-infinity')) e
+        WHERE o.platform = :platform AND o.id = ANY (CAST(:ids AS bigint[])) AND e.closed_at IS NOT NULL) x
     WHERE p.platform = :platform AND p.id = ANY (CAST(:ids AS bigint[])) AND p.id = x.id RETURNING p.id
 """)
 # Positions that were over before anybody saw them open: their deals are all there is, and the last of them tells the end. Those
 # that may still be open, because they were closed after the open ones were last read, come with the next reading. The span of
 # ids is said so that a planner without figures, as in a first reading, does not read the whole table.
-_BURY = sa.text("""
+_BURY = of_any_platform("""
     INSERT INTO mirror.positions (platform, id, account_id, symbol_id, symbol, side, price_open, status, volume_base, created_at,
         updated_at, book_type, spread_betting, first_seen_at, changed_at, version)
     SELECT DISTINCT ON (d.position_id) d.platform, d.position_id, d.account_id, d.symbol_id, d.symbol, d.side, d.price_position,
@@ -50,12 +51,12 @@ _BURY = sa.text("""
         version = excluded.version
     RETURNING id
 """)
-_UNBURIED = sa.text("""
+_UNBURIED = of_any_platform("""
     SELECT d.id FROM mirror.deals d WHERE d.platform = :platform AND d.id > :after AND d.position_id IS NOT NULL
         AND NOT EXISTS (SELECT FROM mirror.positions p WHERE p.platform = d.platform AND p.id = d.position_id)
     ORDER BY d.id LIMIT :rows
 """)
-_ORPHANED = sa.text("""
+_ORPHANED = of_any_platform("""
     SELECT p.id FROM mirror.positions p JOIN mirror.accounts a ON a.platform = p.platform AND a.id = p.account_id
     WHERE p.platform = :platform AND p.id = ANY (CAST(:ids AS bigint[])) AND p.deleted_at IS NULL AND a.deleted_at IS NOT NULL
     ORDER BY p.id

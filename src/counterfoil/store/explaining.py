@@ -19,6 +19,7 @@ from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.plans import of_any_platform
 
 # What a deal moves; side 3 is credit, everything else the balance.
 SIGNED = "coalesce(d.profit, 0) + coalesce(d.commission, 0) + coalesce(d.swap, 0) + coalesce(d.storage, 0) + coalesce(d.fee, 0)"
@@ -38,7 +39,7 @@ _SEEN = sa.text("""
 _UNBOOKED = """i.platform = :platform AND i.amount IS NOT NULL AND i.state = 'confirmed' AND NOT EXISTS (
         SELECT FROM mirror.transactions t WHERE t.platform = :platform AND t.reference = i.idempotency_reference)"""
 # Confirmations become visible out of order: an hour is longer than any transaction of the write path.
-_MOVED = sa.text(f"""
+_MOVED = of_any_platform(f"""
     SELECT a.account_id FROM counterfoil.intents i JOIN counterfoil.accounts a ON a.reference = i.account_reference
     WHERE {_UNBOOKED} AND a.account_id IS NOT NULL
         AND (CAST(:confirmed AS timestamptz) IS NULL OR i.confirmed_at > CAST(:confirmed AS timestamptz) - interval '1 hour')
@@ -56,7 +57,7 @@ _CREDIT = "('credit_in', 'credit_out')"
 # One statement, one moment. Operations of ours that have no row yet are counted as if they had. As long as the platform has not
 # shown that its deals are filtered by their closing, those of older positions come with the open positions (pull.spans), where
 # these are read at all.
-_LOOK = sa.text(f"""
+_LOOK = of_any_platform(f"""
     WITH wanted AS MATERIALIZED (
         SELECT unnest(CAST(:accounts AS bigint[])) AS id
     ), unbooked AS MATERIALIZED (

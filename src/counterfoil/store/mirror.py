@@ -19,6 +19,7 @@ from counterfoil.store.cursors import State
 from counterfoil.store.direct import direct
 from counterfoil.store.engine import autocommit, transaction
 from counterfoil.store.newer import Heard, Telling
+from counterfoil.store.plans import of_any_platform
 
 # Rows that the platform should list among its live ones; each condition has a partial index of the same words.
 LIVE = {
@@ -187,7 +188,7 @@ class Mirror:
 
     async def highest(self, table: str) -> int | None:
         """The highest id that the mirror holds."""
-        statement = sa.text(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
+        statement = of_any_platform(f"SELECT max(id) FROM mirror.{table} WHERE platform = :platform AND {PRESENT}")
         async with autocommit(self._engine) as connection:
             found: int | None = await connection.scalar(statement, {"platform": self.platform})
             return found
@@ -246,10 +247,10 @@ class Mirror:
 def _ids(table: str, *, live: bool, within: bool) -> sa.TextClause:
     condition = LIVE[table] if live else PRESENT
     span = "AND id > :after AND id <= :until" if within else ""
-    # Read once, whatever a planner without figures would rather do.
+    # Hashed once, where a join might read it again for each row.
     settled = """AND id NOT IN (SELECT v.id FROM counterfoil.vanished v WHERE v.platform = :platform
         AND v.resource = :table AND v.state = 'settled')"""
-    return sa.text(
+    return of_any_platform(
         f"SELECT id FROM mirror.{table} WHERE platform = :platform AND {condition} {span} {settled if live else ''}"
     )
 
@@ -290,12 +291,12 @@ _ACCOUNT = """
     FROM mirror.accounts a LEFT JOIN counterfoil.asked k ON k.platform = a.platform AND k.account_id = a.id
     WHERE a.platform = :platform AND a.deleted_at IS NULL
 """
-_TO_ASK = sa.text(f"""
+_TO_ASK = of_any_platform(f"""
     {_ACCOUNT} AND (
         :everyone OR k.account_id IS NULL OR k.balance IS DISTINCT FROM a.balance OR k.credit IS DISTINCT FROM a.credit)
     ORDER BY k.asked_at NULLS FIRST, a.id
 """)
-_DUE = sa.text(f"{_ACCOUNT} AND k.asked_at < now() - CAST(:older AS interval) ORDER BY k.asked_at LIMIT :limit")
+_DUE = of_any_platform(f"{_ACCOUNT} AND k.asked_at < now() - CAST(:older AS interval) ORDER BY k.asked_at LIMIT :limit")
 _TRANSACTIONS = sa.text("""
     SELECT account_id, id FROM mirror.transactions
     WHERE platform = :platform AND account_id = ANY(CAST(:accounts AS bigint[])) AND id >= 0 AND deleted_at IS NULL

@@ -1,11 +1,10 @@
 """Clients of a platform that lists none: the registrants that it knows, and the accounts that were linked to them."""
 
-import sqlalchemy as sa
-
 from counterfoil.store import copying, leases
 from counterfoil.store.bulk import Written
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.plans import of_any_platform
 
 _CLIENTS = """
     SELECT r.client_id AS id, r.registrant_id AS external_id, nullif(r.profile ->> 'email', '') AS email
@@ -21,8 +20,8 @@ _ACCOUNTS = """
         AND EXISTS (SELECT FROM counterfoil.intents i WHERE i.account_reference = a.reference AND i.kind IN ('link', 'adopt')
             AND i.state = 'confirmed')
 """
-_ANY = sa.text(f"SELECT EXISTS ({_CLIENTS}) OR EXISTS ({_ACCOUNTS})")
-_WRITE_CLIENTS = sa.text(f"""
+_ANY = of_any_platform(f"SELECT EXISTS ({_CLIENTS}) OR EXISTS ({_ACCOUNTS})")
+_WRITE_CLIENTS = of_any_platform(f"""
     WITH differing AS MATERIALIZED ({_CLIENTS}), merged AS (
         INSERT INTO mirror.clients (platform, id, external_id, email, first_seen_at, changed_at, version)
         SELECT :platform, id, external_id, email, now(), now(), nextval('mirror.version') FROM differing ORDER BY id
@@ -32,7 +31,7 @@ _WRITE_CLIENTS = sa.text(f"""
     )
     SELECT count(*) FILTER (WHERE is_new) AS inserted, count(*) AS total FROM merged
 """)
-_WRITE_ACCOUNTS = sa.text(f"""
+_WRITE_ACCOUNTS = of_any_platform(f"""
     UPDATE mirror.accounts t SET client_id = x.client_id, changed_at = now(), version = nextval('mirror.version')
     FROM ({_ACCOUNTS}) x WHERE t.platform = :platform AND t.id = x.id
 """)

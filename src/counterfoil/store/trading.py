@@ -18,6 +18,7 @@ from counterfoil.store.direct import direct, first
 from counterfoil.store.engine import transaction
 from counterfoil.store.explaining import SIGNED
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.plans import of_any_platform
 
 # An account's row and its deals are read one after the other: the newest deals may not be in the balance yet.
 _APART = timedelta(minutes=2)
@@ -44,7 +45,7 @@ _NEWS = sa.text("""
     FROM counterfoil.cursors d LEFT JOIN counterfoil.cursors t ON t.platform = d.platform AND t.resource = :cursor
     WHERE d.platform = :platform AND d.resource = 'deals' AND d.state @> '{"begun": true}'
 """)
-_DOUBT = sa.text(f"""
+_DOUBT = of_any_platform(f"""
     WITH m AS MATERIALIZED (
         SELECT DISTINCT account_id AS id FROM mirror.deals
         WHERE version > :place AND version <= :newest AND platform = :platform AND side IN (2, 3)
@@ -55,7 +56,7 @@ _DOUBT = sa.text(f"""
     FROM doubtful m JOIN mirror.accounts a ON a.platform = :platform AND a.id = m.id
     WHERE k.platform = :platform AND k.account_id = m.id
 """)
-_SETTLE = sa.text(f"""
+_SETTLE = of_any_platform(f"""
     WITH moved AS MATERIALIZED (
         SELECT a.id, a.balance, a.changed_at
         FROM counterfoil.asked k JOIN mirror.accounts a ON a.platform = k.platform AND a.id = k.account_id
