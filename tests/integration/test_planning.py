@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from counterfoil.store import beyond, bulk, closings, mirror
+from counterfoil.store import beyond, bulk, closings, mirror, plans
 from counterfoil.store.engine import transaction
-from support.store import connected, page, query, write
+from support.pulling import bench, one_pass
+from support.store import connected, page, query, value, write
 
 ROWS = 3_000
 # As long as a row is in earnest: PostgreSQL guesses their number from the pages that they fill.
@@ -117,3 +118,43 @@ async def test_what_is_settled_is_read_once_for_all_that_should_be_listed(databa
         looked_at = await passed_over(connection) - before
     assert sorted(ids) == list(range(500, ROWS))
     assert looked_at < 3 * ROWS
+
+
+# --- figures of a platform that was added -----------------------------------------------------------------------------
+
+KNOWN = """
+    SELECT coalesce((SELECT most_common_vals::text FROM pg_stats
+        WHERE schemaname = 'mirror' AND tablename = 'clients' AND attname = 'platform'), 'none')
+"""
+CLIENTS = [{"id": number} for number in range(50)]
+
+
+async def test_the_first_reading_of_another_platform_makes_figures_that_have_it(database_url, database):
+    await write(database, "clients", *CLIENTS, platform="demo")
+    await query(database, "ANALYZE")
+    async with bench(database_url) as it:
+        puller = it.puller()
+        await one_pass(puller, "clients")
+        assert await value(database, KNOWN) == "{demo,live}"
+        await query(database, "DELETE FROM mirror.clients WHERE platform = 'live'")
+        await query(database, "ANALYZE")
+        await one_pass(puller, "clients")
+        assert await value(database, KNOWN) == "{demo}"
+
+
+async def test_a_first_platform_leaves_figures_to_autovacuum(database):
+    await write(database, "clients", *CLIENTS)
+    await plans.renew_figures(database, "live", "clients")
+    assert await value(database, KNOWN) == "none"
+
+
+async def test_figures_that_somebody_else_is_making_are_not_waited_for(database):
+    await write(database, "clients", *CLIENTS, platform="demo")
+    await query(database, "ANALYZE")
+    await write(database, "clients", *CLIENTS)
+    async with transaction(database) as somebody:
+        await somebody.execute(sa.text("LOCK TABLE mirror.clients IN SHARE UPDATE EXCLUSIVE MODE"))
+        await plans.renew_figures(database, "live", "clients")
+        assert await value(database, KNOWN) == "{demo}"
+    await plans.renew_figures(database, "live", "clients")
+    assert await value(database, KNOWN) != "{demo}"

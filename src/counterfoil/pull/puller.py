@@ -270,6 +270,8 @@ class Puller:
             interval=None if every is None else every.total_seconds(),
             duration=round(duration, 3),
         )
+        if noted.lag is None:
+            await self.runs.learned(self.platform, run.resource)
 
     async def _say_failed(self, resource: str, error: Exception, backoff: _Backoff) -> None:
         reason = str(error) if isinstance(error, CounterfoilError) else f"{type(error).__name__}: {error}"

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store import cursors, leases
+from counterfoil.domain.records import TABLES
+from counterfoil.store import cursors, leases, plans
 from counterfoil.store.cursors import Noted, Recent, Success
 from counterfoil.store.direct import direct
 
@@ -40,6 +41,11 @@ class Runs:
     async def succeeded(self, platform: str, resource: str, run: Success) -> tuple[Noted, Recent]:
         """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
         return await cursors.succeeded(direct(self.engine), platform, resource, run)
+
+    async def learned(self, platform: str, resource: str) -> None:
+        """See plans.renew_figures: a resource was read to its end for the first time."""
+        if resource in TABLES:
+            await plans.renew_figures(self.engine, platform, resource)
 
     async def failed(self, platform: str, resource: str, *, reason: str) -> int:
         """Note a failed run; returns how many have failed in a row."""
