@@ -157,4 +157,4 @@ async def test_figures_that_somebody_else_is_making_are_not_waited_for(database)
         await plans.renew_figures(database, "live", "clients")
         assert await value(database, KNOWN) == "{demo}"
     await plans.renew_figures(database, "live", "clients")
-    assert await value(database, KNOWN) != "{demo}"
+    assert await value(database, KNOWN) in ("{demo,live}", "{live,demo}")

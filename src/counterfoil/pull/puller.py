@@ -271,7 +271,7 @@ class Puller:
             duration=round(duration, 3),
         )
         if noted.lag is None:
-            await self.runs.learned(self.platform, run.resource)
+            await self.runs.renew_figures(self.platform, run.resource)
 
     async def _say_failed(self, resource: str, error: Exception, backoff: _Backoff) -> None:
         reason = str(error) if isinstance(error, CounterfoilError) else f"{type(error).__name__}: {error}"

@@ -7,7 +7,7 @@ seconds for a page, until enough has changed for new figures, which in a large t
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from counterfoil.store.engine import autocommit
+from counterfoil.store.engine import transaction
 
 _KNOWN = "platform = :platform"
 # A value that it learns only when it runs the statement: it expects an average platform.
@@ -32,6 +32,7 @@ async def renew_figures(engine: AsyncEngine, platform: str, table: str) -> None:
 
     It takes a second or so and holds nobody up; whoever has the table for something of the kind is left alone, and does the same.
     """
-    async with autocommit(engine) as connection:
+    async with transaction(engine) as connection:
         if await connection.scalar(_LACKING, {"platform": platform, "table": table}):
+            await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             await connection.execute(sa.text(f"ANALYZE (SKIP_LOCKED) mirror.{table}"))

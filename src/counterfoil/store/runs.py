@@ -42,8 +42,8 @@ class Runs:
         """Note a complete run; returns how old the mirror was and is, and what the next interval follows from."""
         return await cursors.succeeded(direct(self.engine), platform, resource, run)
 
-    async def learned(self, platform: str, resource: str) -> None:
-        """See plans.renew_figures: a resource was read to its end for the first time."""
+    async def renew_figures(self, platform: str, resource: str) -> None:
+        """See store.plans: a resource was read to its end for the first time."""
         if resource in TABLES:
             await plans.renew_figures(self.engine, platform, resource)
 
