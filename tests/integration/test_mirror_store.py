@@ -263,6 +263,9 @@ async def test_transactions_and_that_they_were_asked_for_are_kept_together(datab
 
 WRITING = {
     "write": lambda mirror: mirror.write("positions", opened(7)),
+    "many beyond": lambda mirror: mirror.write("accounts", page(*(account(number) for number in range(10, 210)))),
+    "one that is refused": lambda mirror: mirror.write("positions", page({"id": 7, "profit": b"1e200000"})),
+    "one that was rejected": lambda mirror: mirror.write("positions", page(rejected=[Rejected("7", "?", "{}")])),
     "cursor alone": lambda mirror: mirror.write("positions", Page(columns=()), states={"positions": {"seen": 9}}),
     "forget": lambda mirror: mirror.forget("positions"),
     "missed": lambda mirror: mirror.missed("positions", [8]),
@@ -276,7 +279,8 @@ ACCOUNT = None
 EVERYTHING = """
     SELECT (SELECT json_agg(p ORDER BY id) FROM mirror.positions p)::text, (SELECT count(*) FROM mirror.transactions),
         (SELECT json_agg(c) FROM counterfoil.cursors c)::text, (SELECT json_agg(v) FROM counterfoil.vanished v)::text,
-        (SELECT count(*) FROM counterfoil.asked)
+        (SELECT count(*) FROM counterfoil.asked), (SELECT count(*) FROM mirror.accounts),
+        (SELECT count(*) FROM counterfoil.quarantine)
 """
 
 

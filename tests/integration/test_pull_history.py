@@ -11,7 +11,7 @@ from counterfoil.domain import cursor as cursors
 from counterfoil.domain.page import Page
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
-from counterfoil.store import appending, copying, engine
+from counterfoil.store import appending, bulk, copying, engine
 from counterfoil.store import cursors as positions
 from counterfoil.store.mirror import Mirror
 from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
@@ -316,6 +316,53 @@ async def test_newer_pages_are_written_while_older_ones_are_fetched(database_url
         monkeypatch.setattr(Mirror, "write", waiting)
         puller.reader = Meddled(puller.reader, third)
         assert await one_pass(puller, "deals") == {}
+        assert it.differences("deals") == []
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """The first write of rows begins only when those of the next have been sent; `fails`: and never comes to anything."""
+    sent, writes, write, copy = asyncio.Event(), count(1), Mirror.write, bulk.copy
+
+    def begin(*, fails: bool) -> None:
+        async def written(*given, **named):
+            if next(writes) == 1:
+                async with asyncio.timeout(20):
+                    await sent.wait()
+                if fails:
+                    raise ValueError("not this one")
+            return await write(*given, **named)
+
+        async def copied(*given):
+            await copy(*given)
+            sent.set()
+
+        monkeypatch.setattr(Mirror, "write", written)
+        monkeypatch.setattr(bulk, "copy", copied)
+
+    return begin
+
+
+@pytest.mark.usefixtures("small_overlap")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_older_pages_are_sent_while_newer_ones_are_written_but_touch_nothing_before(database_url, held_up, fails):
+    async with bench(database_url) as it:
+        puller = it.puller(page_size=40)
+        await one_pass(puller, "symbols", "deals")
+        before = it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n, it.cursor("deals")
+        it.books.trade(30)
+        seam = it.books.deals.ids[-40]
+
+        async def change(number: int, _resource: str) -> None:
+            if number == 2:
+                it.books.touch("deals", seam)
+
+        held_up(fails=fails)
+        puller.reader = Meddled(puller.reader, change)
+        if fails:
+            assert await puller.run("deals") is Result.FAILED
+            assert (it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n, it.cursor("deals")) == before
+        assert await until_done(puller, "deals", wait=True) is Result.DONE
         assert it.differences("deals") == []
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from counterfoil.store import beyond, bulk
+from counterfoil.store import bulk
 from counterfoil.store.engine import transaction
 from support.store import connected, page, query, until, until_blocked, write
 
@@ -20,15 +20,8 @@ async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
         yield engine
 
 
-@pytest.fixture
-def no_lock(monkeypatch) -> None:
+async def no_lock(_connection: AsyncConnection) -> None:
     """Nobody waits for anybody."""
-
-    async def lock(_connection):
-        pass
-
-    for module in (bulk, beyond):
-        monkeypatch.setattr(module, "lock_versions", lock)
 
 
 @dataclass
@@ -102,12 +95,12 @@ async def test_a_reader_misses_nothing_of_many_writers_that_dawdle_before_they_c
     assert await follow_writers(database) == set()
 
 
-@pytest.mark.usefixtures("no_lock")
 async def test_without_the_lock_that_reader_would_miss_rows(database):
     reader = Reader(database)
     async with transaction(database) as slow:
-        await bulk.write(slow, "live", "deals", page({"id": 1}))
-        await write(database, "deals", {"id": 2})
+        await bulk.write(slow, "live", "deals", page({"id": 1}), lock=no_lock)
+        async with transaction(database) as quick:
+            await bulk.write(quick, "live", "deals", page({"id": 2}), lock=no_lock)
         await reader.poll()
     assert await reader.missed() == {("deals", 1)}
 

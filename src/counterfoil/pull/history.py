@@ -8,6 +8,7 @@ below the overlap instead.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -131,21 +132,27 @@ class _Aside:
             await self._settle()
         if self._writing is None:
             pages, self._pages = self._pages, []
-            self._writing = asyncio.create_task(self._write(pages, None))
+            self._writing = asyncio.create_task(self._write(pages))
 
     async def finish(self, states: dict[str, dict[str, object]] | None = None) -> None:
-        """Write the rest, and cursors with it."""
-        await self._settle()
+        """Write the rest, and cursors with it, behind what is being written."""
         pages, self._pages = self._pages, []
-        await self._write(pages, states)
+        await self._write(pages, states, after=self._settle)
+        await self._settle()
 
-    async def _write(self, pages: list[Page], states: dict[str, dict[str, object]] | None) -> None:
+    async def _write(
+        self,
+        pages: list[Page],
+        states: dict[str, dict[str, object]] | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         fresh = [page for page in pages if not page.unchanged]
         for page in pages:
             if page.unchanged:
                 await self.run.keep(self.table, page)
         if fresh or states:
-            await self.run.keep(self.table, joined(fresh) if fresh else Page(columns=()), states=states)
+            rows = joined(fresh) if fresh else Page(columns=())
+            await self.run.keep(self.table, rows, states=states, after=after)
 
     async def _settle(self) -> None:
         if self._writing is not None:

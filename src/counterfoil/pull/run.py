@@ -199,11 +199,21 @@ class Run:
         """Write many pages of a first reading, see store.appending."""
         return Appending(self.mirror, table, self._landed, lambda page, states: self.keep(table, page, states=states))
 
-    async def keep(self, table: str, page: Page, *, states: Mapping[str, dict[str, object]] | None = None) -> Written:
-        """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again."""
+    async def keep(
+        self,
+        table: str,
+        page: Page,
+        *,
+        states: Mapping[str, dict[str, object]] | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
+    ) -> Written:
+        """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again.
+
+        `after`: see Mirror.write.
+        """
         wanted = Page(columns=()) if page.unchanged else page
         telling = Asked(self.started) if self.streamed and table in STREAMED else None
-        written = await self.mirror.write(table, wanted, states=states, telling=telling)
+        written = await self.mirror.write(table, wanted, states=states, telling=telling, after=after)
         self._landed(page, written)
         return written
 

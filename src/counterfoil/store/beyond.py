@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from counterfoil.domain.line import NULL, SEPARATOR, escaped
 from counterfoil.domain.page import Page
-from counterfoil.store.copying import copy, draw_versions, lock_versions, refusal
+from counterfoil.store.copying import Lock, copy, draw_versions, lock_versions, refusal
 from counterfoil.store.plans import of_any_platform
 
 # Fewer rows are not worth the statements around them.
@@ -33,14 +33,16 @@ def is_suited(table: str, page: Page) -> bool:
     return table != RENAMING and named and len(page.lines) >= MANY
 
 
-async def copy_beyond(connection: AsyncConnection, platform: str, table: str, page: Page) -> frozenset[int]:
+async def copy_beyond(
+    connection: AsyncConnection, platform: str, table: str, page: Page, *, lock: Lock = lock_versions
+) -> frozenset[int]:
     """Write what lies beyond, in the caller's transaction; returns the ids, none where another way is better.
 
-    A row that PostgreSQL refuses leaves the transaction as it was.
+    A row that PostgreSQL refuses leaves the transaction as it was. `lock`: see store.copying.
     """
     if not is_suited(table, page) or len(await _beyond(connection, platform, table, page)) < MANY:
         return frozenset()
-    await lock_versions(connection)
+    await lock(connection)
     places = await _beyond(connection, platform, table, page)
     if len(places) < MANY:
         return frozenset()

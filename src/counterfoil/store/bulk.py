@@ -17,7 +17,7 @@ from counterfoil.domain.page import Page, Rejected
 from counterfoil.domain.records import TABLES
 from counterfoil.store import newer
 from counterfoil.store.beyond import MANY, copy_beyond
-from counterfoil.store.copying import copy, lock_versions
+from counterfoil.store.copying import Lock, copy, lock_versions
 from counterfoil.store.copying import refusal as refused
 from counterfoil.store.newer import Telling
 from counterfoil.store.plans import of_any_platform
@@ -67,30 +67,39 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where rows go: the platform's table, the columns that the lines hold, and what must not be overwritten."""
+    """Where rows go: the platform's table, the columns that the lines hold, what must not be overwritten, and how it is locked."""
 
     platform: str
     table: str
     columns: tuple[str, ...]
     telling: Telling | None
+    lock: Lock
 
 
 async def write(
-    connection: AsyncConnection, platform: str, table: str, page: Page, telling: Telling | None = None
+    connection: AsyncConnection,
+    platform: str,
+    table: str,
+    page: Page,
+    telling: Telling | None = None,
+    *,
+    lock: Lock = lock_versions,
 ) -> Written:
     """Bring the rows of a page into the mirror; a record that PostgreSQL refuses joins those the page rejected.
 
     The caller owns the transaction. Unchanged rows are not touched: no version, no lock on the row, no write-ahead log.
-    `telling`: see store.newer; None where nobody else brings these rows.
+    `telling`: see store.newer; None where nobody else brings these rows. `lock`: see store.copying; of no rows, nothing is locked.
     """
-    copied = await copy_beyond(connection, platform, table, page)
+    copied = await copy_beyond(connection, platform, table, page, lock=lock)
     rows = [(row_id, line) for row_id, line in zip(*page.distinct(), strict=True) if row_id not in copied]
     rejected = list(page.rejected)
     if rows:
         # Outside the savepoints below: what a savepoint rolls back is made again at every try.
         await connection.exec_driver_sql(_create_staging(table))
-    target = _Target(platform, table, page.columns, telling)
+    target = _Target(platform, table, page.columns, telling, lock)
     written = await _merge_or_halve(connection, target, rows, rejected)
+    if rejected:
+        await lock(connection)
     kept = await quarantine(connection, platform, table, rejected)
     return replace(written, inserted=written.inserted + len(copied), quarantined=len(kept), rejected=kept)
 
@@ -122,7 +131,7 @@ async def _merge(connection: AsyncConnection, target: _Target, rows: Sequence[tu
     await connection.exec_driver_sql(f"DELETE FROM pg_temp.staged_{table}")
     names = ", ".join(f'"{name}"' for name in target.columns)
     await copy(connection, f"pg_temp.staged_{table} ({names})", [b"\n".join(line for _, line in rows)])
-    await lock_versions(connection)
+    await target.lock(connection)
     named = await _newly_named(connection, platform) if table == "symbols" else {}
     inserted, total = await _merge_staged(connection, target, [row_id for row_id, _ in rows])
     renamed = [symbol for symbol, known in named.items() if known]

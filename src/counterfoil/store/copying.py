@@ -1,7 +1,7 @@
 """COPY, what PostgreSQL's refusals of a row are, and the lock under which versions are drawn."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import psycopg
 import sqlalchemy as sa
@@ -15,6 +15,12 @@ _REFUSALS = ("22", "54")
 # Values stand in quotes in PostgreSQL's messages; which ones depends on the server's language.
 _QUOTED = re.compile(r"""(: )?("[^"]*"|«[^»]*»|„[^“”]*[“”]|'[^']*')""")
 _COLUMN = re.compile(r"\bcolumn (\w+)")
+
+Lock = Callable[[AsyncConnection], Awaitable[None]]
+"""What a writer does before it touches what others see; it ends with `lock_versions`.
+
+A savepoint that is rolled back takes locks along, so it is done anew at every try.
+"""
 
 
 async def lock_versions(connection: AsyncConnection) -> None:

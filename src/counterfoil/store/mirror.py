@@ -1,7 +1,7 @@
 """The mirror of one platform, as one run of one resource writes it: every write proves that the run still holds its lease."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -80,13 +80,38 @@ class Mirror:
             pass
 
     async def write(
-        self, table: str, page: Page, *, states: Mapping[str, State] | None = None, telling: Telling | None = None
+        self,
+        table: str,
+        page: Page,
+        *,
+        states: Mapping[str, State] | None = None,
+        telling: Telling | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
     ) -> Written:
-        """Rows and cursors, by resource, in one transaction; nothing to write costs nothing. `telling`: see store.newer."""
+        """Rows and cursors, by resource, in one transaction; nothing to write costs nothing. `telling`: see store.newer.
+
+        `after`: what must have been done before anything is touched that others see; if it fails, so does this. The rows are on
+        their way to PostgreSQL meanwhile.
+
+        Raises:
+            LeaseLostError: nothing was written.
+        """
         if not page.lines and not page.rejected and not states:
             return Written()
-        async with self._writing() as connection:
-            written = await bulk.write(connection, self.platform, table, page, telling)
+
+        async def hold(connection: AsyncConnection) -> None:
+            if after is not None:
+                await after()
+            await leases.hold(connection, self._lease)
+
+        async def lock(connection: AsyncConnection) -> None:
+            await hold(connection)
+            await copying.lock_versions(connection)
+
+        async with transaction(self._engine) as connection:
+            written = await bulk.write(connection, self.platform, table, page, telling, lock=lock)
+            if not page.lines and not page.rejected:
+                await hold(connection)
             for resource, state in (states or {}).items():
                 await cursors.save(connection, self.platform, resource, state)
         if written.renamed:
