@@ -16,6 +16,7 @@ STEPS = (
 WORDS = {
     "load": "initial load",
     "change": "1,000 new and 1,000 changed",
+    "change_later": "the same, not right behind a checkpoint",
     "nothing": "nothing new",
     "accounts": "first listing of the accounts",
     "poll": "poll of unchanged accounts",

@@ -145,7 +145,7 @@ def running(results: Results) -> str:
         "memory": "MiB held",
     }
     rows = []
-    for step in ("change", "nothing", "poll", "stirred"):
+    for step in ("change", "change_later", "nothing", "poll", "stirred"):
         found = [[one[step][field] for one in told if field in one[step]] for field in fields]
         rows.append([WORDS[step], *(spread(each, lambda value: f"{value:g}") for each in found)])
     text = "CPU, WAL: a mean over 20 polls, with all that the daemon does between them.\n\n"

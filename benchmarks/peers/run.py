@@ -127,7 +127,6 @@ def begin(place: Place, variables: dict[str, str]) -> None:
 
 
 def in_the_daemon(bench: Bench, place: Place, database: str) -> dict[str, Any]:
-    bench.postgres.settle(database)
     there = Place(place.platform, bench.postgres.url(database), place.folder)
     try:
         figures = daemon.measured(bench, there, database)
