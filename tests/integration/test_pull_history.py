@@ -4,6 +4,7 @@ import asyncio
 import json
 from itertools import count
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -321,16 +322,16 @@ async def test_newer_pages_are_written_while_older_ones_are_fetched(database_url
 
 @pytest.fixture
 def held_up(monkeypatch):
-    """The first write of rows begins only when those of the next have been sent; `fails`: and never comes to anything."""
+    """The first write of rows begins only when those of the next have been sent; `failure`: what becomes of it then."""
     sent, writes, write, copy = asyncio.Event(), count(1), Mirror.write, bulk.copy
 
-    def begin(*, fails: bool) -> None:
+    def begin(failure: Exception | None) -> None:
         async def written(*given, **named):
             if next(writes) == 1:
                 async with asyncio.timeout(20):
                     await sent.wait()
-                if fails:
-                    raise ValueError("not this one")
+                if failure:
+                    raise failure
             return await write(*given, **named)
 
         async def copied(*given):
@@ -344,8 +345,13 @@ def held_up(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_overlap")
-@pytest.mark.parametrize("fails", [False, True])
-async def test_older_pages_are_sent_while_newer_ones_are_written_but_touch_nothing_before(database_url, held_up, fails):
+@pytest.mark.parametrize(
+    "failure",
+    [None, ValueError("not this one"), sa.exc.DataError("COPY", {}, psycopg.errors.NumericValueOutOfRange())],
+)
+async def test_older_pages_are_sent_while_newer_ones_are_written_but_touch_nothing_before(
+    database_url, held_up, failure
+):
     async with bench(database_url) as it:
         puller = it.puller(page_size=40)
         await one_pass(puller, "symbols", "deals")
@@ -357,11 +363,12 @@ async def test_older_pages_are_sent_while_newer_ones_are_written_but_touch_nothi
             if number == 2:
                 it.books.touch("deals", seam)
 
-        held_up(fails=fails)
+        held_up(failure)
         puller.reader = Meddled(puller.reader, change)
-        if fails:
+        if failure:
             assert await puller.run("deals") is Result.FAILED
             assert (it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n, it.cursor("deals")) == before
+            assert it.rows("SELECT record_id FROM counterfoil.quarantine") == []
         assert await until_done(puller, "deals", wait=True) is Result.DONE
         assert it.differences("deals") == []
 

@@ -155,11 +155,12 @@ class _Aside:
             await self.run.keep(self.table, rows, states=states, after=after)
 
     async def _settle(self) -> None:
+        """Until what is being written is committed. One that failed is not forgotten: nothing may come after it, however often tried."""
         if self._writing is not None:
+            # Who is told to end while it waits still has it to end.
             await asyncio.wait([self._writing])
-            # Only now: who is told to end while it waits still has it to end.
-            writing, self._writing = self._writing, None
-            writing.result()
+            self._writing.result()
+            self._writing = None
 
     async def aclose(self) -> None:
         """Nothing is under way any more."""
