@@ -1,6 +1,8 @@
 """The mirror as one run writes it: what is there, what is missed, what is to be asked, and never without the lease."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from counterfoil.domain.errors import LeaseLostError
 from counterfoil.domain.page import Page, Rejected
 from counterfoil.observe import events
-from counterfoil.store import cursors, leases
+from counterfoil.store import bulk, cursors, engine, leases
 from counterfoil.store.engine import transaction
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.underway import OvertakenError, UnderWay
 from support.store import connected, page, query, value, write
 
 
@@ -297,6 +300,63 @@ async def test_nothing_is_written_once_the_lease_is_lost(database, accounts, pos
     assert await query(database, EVERYTHING) == before
     await WRITING[method](positions)
     assert await query(database, EVERYTHING) != before
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_lease_that_lapses_while_its_row_is_locked_is_lost_only_if_somebody_takes_it(
+    database, positions, monkeypatch, taken
+):
+    merge, token = bulk._merge_staged, "gen_random_uuid()" if taken else "token"
+
+    async def slow(connection, *given):
+        told = await merge(connection, *given)
+        await connection.exec_driver_sql(f"UPDATE counterfoil.leases SET token = {token}, expires_at = started_at")
+        return told
+
+    monkeypatch.setattr(bulk, "_merge_staged", slow)
+    both = page({"id": 1}, rejected=[Rejected("7", "?", "{}")])
+    with pytest.raises(LeaseLostError) if taken else nullcontext():
+        await positions.write("positions", both)
+    assert await value(database, "SELECT count(*) FROM mirror.positions") == (0 if taken else 1)
+    assert await value(database, "SELECT count(*) FROM counterfoil.quarantine") == (0 if taken else 1)
+
+
+# --- one behind the other ---------------------------------------------------------------------------------------------
+
+
+async def test_a_lease_that_is_taken_while_a_write_waits_for_the_one_before_it_is_lost(database, positions):
+    before = UnderWay()
+    before.start(query(database, "UPDATE counterfoil.leases SET token = gen_random_uuid()"))
+    with pytest.raises(LeaseLostError):
+        await positions.write("positions", opened(1), under_way=UnderWay(before))
+    assert await value(database, "SELECT count(*) FROM mirror.positions") == 0
+
+
+async def test_behind_a_write_that_failed_nothing_is_written(database, positions):
+    before = UnderWay()
+    before.start(query(database, "SELECT 1 / 0"))
+    with pytest.raises(OvertakenError):
+        await positions.write("positions", opened(1), states={"positions": {"seen": 1}}, under_way=UnderWay(before))
+    assert await value(database, "SELECT count(*) FROM mirror.positions") == 0
+    assert await positions.cursor("positions") is None
+
+
+async def test_who_waits_for_another_write_does_not_keep_a_connection_from_it(database_url):
+    database = engine.create(database_url, pool_size=1)  # and one more for a while
+    try:
+        mirrors = [await mirror_of(database, name) for name in ("positions", "sweep")]
+        before = [UnderWay() for _ in mirrors]
+        places = [UnderWay(earlier) for earlier in before]
+        later = [
+            asyncio.create_task(mirror.write("positions", opened(1, 2), under_way=place))
+            for mirror, place in zip(mirrors, places, strict=True)
+        ]
+        for mirror, earlier in zip(mirrors, before, strict=True):
+            earlier.start(mirror.write("positions", opened(1), under_way=earlier))
+        written = await asyncio.gather(*later)
+        assert sum(one.inserted for one in written) == 1
+    finally:
+        await database.dispose()
 
 
 async def test_freshness_lists_every_resource_that_ever_ran(database):

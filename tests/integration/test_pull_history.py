@@ -12,7 +12,7 @@ from counterfoil.domain import cursor as cursors
 from counterfoil.domain.page import Page
 from counterfoil.pull import history
 from counterfoil.pull.puller import Result
-from counterfoil.store import appending, bulk, copying, engine
+from counterfoil.store import appending, bulk, copying, engine, leases
 from counterfoil.store import cursors as positions
 from counterfoil.store.mirror import Mirror
 from support.pulling import DEALS, Bench, Meddled, bench, one_pass, said, until_done
@@ -320,25 +320,44 @@ async def test_newer_pages_are_written_while_older_ones_are_fetched(database_url
         assert it.differences("deals") == []
 
 
+class HeldUpError(Exception):
+    """Stands for what becomes of a write that was held up."""
+
+
 @pytest.fixture
 def held_up(monkeypatch):
-    """The first write of rows begins only when those of the next have been sent; `failure`: what becomes of it then."""
-    sent, writes, write, copy = asyncio.Event(), count(1), Mirror.write, bulk.copy
+    """The first write of rows touches nothing before those of the next have been sent; `failure`: what becomes of it then."""
+    write, hold, copy = Mirror.write, leases.hold, bulk.copy
+    first, senders, sent = [], [], asyncio.Event()
+
+    def look() -> None:
+        if first and any(sender is not first[0] for sender in senders):
+            sent.set()
 
     def begin(failure: Exception | None) -> None:
         async def written(*given, **named):
-            if next(writes) == 1:
+            try:
+                return await write(*given, **named)
+            except HeldUpError:
+                raise failure from None
+
+        async def held(connection, *given, **named):
+            if not first:
+                first.append(connection)
+                look()
                 async with asyncio.timeout(20):
                     await sent.wait()
                 if failure:
-                    raise failure
-            return await write(*given, **named)
+                    raise HeldUpError
+            await hold(connection, *given, **named)
 
-        async def copied(*given):
-            await copy(*given)
-            sent.set()
+        async def copied(connection, *given):
+            await copy(connection, *given)
+            senders.append(connection)
+            look()
 
         monkeypatch.setattr(Mirror, "write", written)
+        monkeypatch.setattr(leases, "hold", held)
         monkeypatch.setattr(bulk, "copy", copied)
 
     return begin
@@ -349,15 +368,16 @@ def held_up(monkeypatch):
     "failure",
     [None, ValueError("not this one"), sa.exc.DataError("COPY", {}, psycopg.errors.NumericValueOutOfRange())],
 )
+@pytest.mark.parametrize(("trades", "size"), [(30, 40), (300, 200)], ids=["few", "many"])
 async def test_older_pages_are_sent_while_newer_ones_are_written_but_touch_nothing_before(
-    database_url, held_up, failure
+    database_url, held_up, failure, trades, size
 ):
     async with bench(database_url) as it:
-        puller = it.puller(page_size=40)
+        puller = it.puller(page_size=size)
         await one_pass(puller, "symbols", "deals")
         before = it.rows("SELECT count(*) AS n FROM mirror.deals")[0].n, it.cursor("deals")
-        it.books.trade(30)
-        seam = it.books.deals.ids[-40]
+        it.books.trade(trades)
+        seam = it.books.deals.ids[-size]
 
         async def change(number: int, _resource: str) -> None:
             if number == 2:
@@ -377,7 +397,7 @@ async def test_nothing_is_written_behind_a_run_that_is_told_to_end(database_url,
     settle, settling = history._Aside._settle, asyncio.Event()
 
     async def watched(aside):
-        if aside._writing is not None and not aside._writing.done():
+        if aside._writing is not None and not aside._writing.task.done():
             settling.set()
         await settle(aside)
 

@@ -8,8 +8,7 @@ below the overlap instead.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -27,6 +26,7 @@ from counterfoil.pull.run import LONGEST_WAIT, Run
 from counterfoil.pull.sweep import place
 from counterfoil.store import let_end, whole
 from counterfoil.store.appending import Appending
+from counterfoil.store.underway import OvertakenError, UnderWay
 
 # A backward reading this long means that much was missed: going forward can be resumed, going backward cannot.
 LONGEST_WAY_BACK = 50
@@ -120,7 +120,7 @@ class _Aside:
     table: str
     known: Known
     _pages: list[Page] = field(default_factory=list)
-    _writing: "asyncio.Task[None] | None" = None
+    _writing: UnderWay | None = None
 
     def add(self, page: Page) -> None:
         """Take a page; what is known to be unchanged is only counted."""
@@ -128,44 +128,40 @@ class _Aside:
 
     async def begin(self) -> None:
         """Write what has come so far, in a while; at most so many pages wait for it."""
-        if self._writing is not None and (self._writing.done() or len(self._pages) >= TOGETHER):
+        if self._writing is not None and (self._writing.task.done() or len(self._pages) >= TOGETHER):
             await self._settle()
         if self._writing is None:
             pages, self._pages = self._pages, []
-            self._writing = asyncio.create_task(self._write(pages))
+            self._writing = UnderWay()
+            self._writing.start(self._write(pages, None, self._writing))
 
     async def finish(self, states: dict[str, dict[str, object]] | None = None) -> None:
         """Write the rest, and cursors with it, behind what is being written."""
         pages, self._pages = self._pages, []
-        await self._write(pages, states, after=self._settle)
+        with suppress(OvertakenError):  # what it came behind says why
+            await self._write(pages, states, UnderWay(self._writing))
         await self._settle()
 
-    async def _write(
-        self,
-        pages: list[Page],
-        states: dict[str, dict[str, object]] | None = None,
-        after: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    async def _write(self, pages: list[Page], states: dict[str, dict[str, object]] | None, under_way: UnderWay) -> None:
         fresh = [page for page in pages if not page.unchanged]
         for page in pages:
             if page.unchanged:
                 await self.run.keep(self.table, page)
         if fresh or states:
             rows = joined(fresh) if fresh else Page(columns=())
-            await self.run.keep(self.table, rows, states=states, after=after)
+            await self.run.keep(self.table, rows, states=states, under_way=under_way)
 
     async def _settle(self) -> None:
-        """Until what is being written is committed. One that failed is not forgotten: nothing may come after it, however often tried."""
         if self._writing is not None:
-            # Who is told to end while it waits still has it to end.
-            await asyncio.wait([self._writing])
-            self._writing.result()
-            self._writing = None
+            await asyncio.wait([self._writing.task])
+            # Only now: who is told to end while it waits still has it to end.
+            writing, self._writing = self._writing, None
+            writing.task.result()
 
     async def aclose(self) -> None:
         """Nothing is under way any more."""
         if self._writing is not None:
-            await whole(let_end({self._writing}))
+            await whole(let_end({self._writing.task}))
 
 
 @dataclass(slots=True)

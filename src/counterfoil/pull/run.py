@@ -19,6 +19,7 @@ from counterfoil.store.appending import Appending
 from counterfoil.store.bulk import Written
 from counterfoil.store.mirror import Mirror
 from counterfoil.store.newer import Asked
+from counterfoil.store.underway import UnderWay
 
 # Tables whose rows come from a list of live ones and from a history.
 MIXED = ("orders", "positions")
@@ -205,15 +206,15 @@ class Run:
         page: Page,
         *,
         states: Mapping[str, dict[str, object]] | None = None,
-        after: Callable[[], Awaitable[None]] | None = None,
+        under_way: UnderWay | None = None,
     ) -> Written:
         """Write a page, and cursors with it, in one transaction; what is known to be unchanged is not written again.
 
-        `after`: see Mirror.write.
+        `under_way`: see Mirror.write.
         """
         wanted = Page(columns=()) if page.unchanged else page
         telling = Asked(self.started) if self.streamed and table in STREAMED else None
-        written = await self.mirror.write(table, wanted, states=states, telling=telling, after=after)
+        written = await self.mirror.write(table, wanted, states=states, telling=telling, under_way=under_way)
         self._landed(page, written)
         return written
 

@@ -24,6 +24,7 @@ from counterfoil.store.bulk import Written
 from counterfoil.store.cursors import State
 from counterfoil.store.engine import let_end, transaction, whole
 from counterfoil.store.mirror import Mirror
+from counterfoil.store.underway import UnderWay
 
 # Transactions under way at once. One is copied while another is put together or is written to disk.
 AT_ONCE = 3
@@ -37,35 +38,10 @@ class _RefusedError(Exception):
         self.highest = highest
 
 
-class _OvertakenError(Exception):
-    """What came before was not written, so this was not either."""
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Flight(UnderWay):
     page: Page
     states: Mapping[str, State]
-    before: "_Flight | None"
-    drawn: asyncio.Event = field(default_factory=asyncio.Event)
-    task: "asyncio.Task[Written]" = field(init=False)
-
-    async def may_draw(self) -> None:
-        """Until the one before it has drawn its versions."""
-        if self.before is not None:
-            await self.before.drawn.wait()
-
-    async def follow(self) -> None:
-        """Until the one before it has committed.
-
-        Raises:
-            _OvertakenError: it has not, and never will.
-        """
-        if self.before is None:
-            return
-        await asyncio.wait([self.before.task])
-        if self.before.task.cancelled() or self.before.task.exception():
-            raise _OvertakenError
-        self.before = None
 
 
 @dataclass(slots=True)
@@ -95,8 +71,8 @@ class Appending:
             await self.drain()
             await self.plainly(page, states)
             return
-        flight = _Flight(page, states, self._flights[-1] if self._flights else None)
-        flight.task = asyncio.create_task(self._fly(flight))
+        flight = _Flight(page=page, states=states, before=self._flights[-1] if self._flights else None)
+        flight.start(self._fly(flight))
         self._flights.append(flight)
         self._highest = page.line_ids[-1]
 
@@ -119,8 +95,7 @@ class Appending:
 
     async def _fly(self, flight: _Flight) -> Written:
         try:
-            # Before a connection is taken: those who have one wait for nobody who has none.
-            await flight.may_draw()
+            await flight.may_begin()
             async with transaction(self.mirror.engine) as connection:
                 await self._write(connection, flight)
         except sa.exc.IntegrityError as error:
@@ -130,14 +105,13 @@ class Appending:
             if copying.refusal(error) is None:
                 raise
             raise _RefusedError from error
-        finally:
-            flight.drawn.set()
         return Written(inserted=len(flight.page.lines))
 
     async def _write(self, connection: AsyncConnection, flight: _Flight) -> None:
         platform, page = self.mirror.platform, flight.page
         first = await copying.draw_versions(connection, len(page.lines))
-        flight.drawn.set()
+        # Only now: who comes behind draws higher ones.
+        flight.begun.set()
         # Whoever drew before has ended, or is one of us: nobody who has the lease can bring such a row any more.
         highest = await beyond.highest(connection, platform, self.table, least=page.line_ids[0])
         if highest is not None:
@@ -155,7 +129,7 @@ class Appending:
         flight = self._flights[0]
         await asyncio.wait([flight.task])
         try:
-            written = flight.task.result()
+            written: Written = flight.task.result()
         except _RefusedError as refused:
             self._highest = refused.highest
             flights = list(self._flights)

@@ -84,13 +84,15 @@ async def write(
     telling: Telling | None = None,
     *,
     lock: Lock = lock_versions,
+    straight: bool = True,
 ) -> Written:
     """Bring the rows of a page into the mirror; a record that PostgreSQL refuses joins those the page rejected.
 
     The caller owns the transaction. Unchanged rows are not touched: no version, no lock on the row, no write-ahead log.
     `telling`: see store.newer; None where nobody else brings these rows. `lock`: see store.copying; of no rows, nothing is locked.
+    `straight`: whether rows may go straight into the table.
     """
-    copied = await copy_beyond(connection, platform, table, page, lock=lock)
+    copied = await copy_beyond(connection, platform, table, page, lock=lock) if straight else frozenset[int]()
     rows = [(row_id, line) for row_id, line in zip(*page.distinct(), strict=True) if row_id not in copied]
     rejected = list(page.rejected)
     if rows:

@@ -73,7 +73,8 @@ _RELEASE = sa.text("""
 """)
 _HOLD = sa.text("""
     SELECT true FROM counterfoil.leases
-    WHERE platform = :platform AND resource = :resource AND token = :token AND expires_at > clock_timestamp()
+    WHERE platform = :platform AND resource = :resource AND token = :token
+        AND (expires_at > clock_timestamp() OR :again AND expires_at IS NOT NULL)
     FOR UPDATE
 """)
 
@@ -98,13 +99,16 @@ def _key(lease: Lease) -> dict[str, object]:
     return {"platform": lease.platform, "resource": lease.resource, "token": lease.token}
 
 
-async def hold(connection: AsyncConnection, lease: Lease) -> None:
+async def hold(connection: AsyncConnection, lease: Lease, *, again: bool = False) -> None:
     """Make this transaction fail unless the lease is still ours, and keep it ours until the transaction ends.
+
+    `again`: this transaction has held it before, but a savepoint that was rolled back may have let go of it. It may have lapsed
+    meanwhile, for nobody can renew it while its row is locked; as long as nobody else has taken it, it is ours.
 
     Raises:
         LeaseLostError: it lapsed or somebody else has it.
     """
-    if await connection.scalar(_HOLD, _key(lease)) is None:
+    if await connection.scalar(_HOLD, {**_key(lease), "again": again}) is None:
         raise LeaseLostError(f"the lease on {lease.platform}/{lease.resource} was lost")
 
 

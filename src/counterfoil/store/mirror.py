@@ -1,7 +1,7 @@
 """The mirror of one platform, as one run of one resource writes it: every write proves that the run still holds its lease."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from counterfoil.store.direct import direct
 from counterfoil.store.engine import autocommit, transaction
 from counterfoil.store.newer import Heard, Telling
 from counterfoil.store.plans import of_any_platform
+from counterfoil.store.underway import UnderWay
 
 # Rows that the platform should list among its live ones; each condition has a partial index of the same words.
 LIVE = {
@@ -86,31 +87,36 @@ class Mirror:
         *,
         states: Mapping[str, State] | None = None,
         telling: Telling | None = None,
-        after: Callable[[], Awaitable[None]] | None = None,
+        under_way: UnderWay | None = None,
     ) -> Written:
         """Rows and cursors, by resource, in one transaction; nothing to write costs nothing. `telling`: see store.newer.
 
-        `after`: what must have been done before anything is touched that others see; if it fails, so does this. The rows are on
-        their way to PostgreSQL meanwhile.
+        `under_way`: its place behind another write. Its rows are sent to PostgreSQL meanwhile.
 
         Raises:
-            LeaseLostError: nothing was written.
+            LeaseLostError, OvertakenError: nothing was written.
         """
         if not page.lines and not page.rejected and not states:
             return Written()
+        place, held = under_way or UnderWay(), False
 
         async def hold(connection: AsyncConnection) -> None:
-            if after is not None:
-                await after()
-            await leases.hold(connection, self._lease)
+            nonlocal held
+            await place.follow()
+            await leases.hold(connection, self._lease, again=held)
+            held = True
 
         async def lock(connection: AsyncConnection) -> None:
             await hold(connection)
             await copying.lock_versions(connection)
 
+        await place.may_begin()
         async with transaction(self._engine) as connection:
-            written = await bulk.write(connection, self.platform, table, page, telling, lock=lock)
-            if not page.lines and not page.rejected:
+            place.begun.set()
+            # Behind another page of the same list a row is hardly ever beyond all, and to ask would be to wait for that page.
+            straight = place.before is None
+            written = await bulk.write(connection, self.platform, table, page, telling, lock=lock, straight=straight)
+            if not held:
                 await hold(connection)
             for resource, state in (states or {}).items():
                 await cursors.save(connection, self.platform, resource, state)
