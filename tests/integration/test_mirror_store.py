@@ -324,12 +324,15 @@ async def test_a_lease_that_lapses_while_its_row_is_locked_is_lost_only_if_someb
 # --- one behind the other ---------------------------------------------------------------------------------------------
 
 
-async def test_a_lease_that_is_taken_while_a_write_waits_for_the_one_before_it_is_lost(database, positions):
-    before = UnderWay()
-    before.start(query(database, "UPDATE counterfoil.leases SET token = gen_random_uuid()"))
-    with pytest.raises(LeaseLostError):
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_lease_that_lapses_while_a_write_waits_for_the_one_before_it_is_lost_only_if_somebody_takes_it(
+    database, positions, taken
+):
+    before, token = UnderWay(), "gen_random_uuid()" if taken else "token"
+    before.start(query(database, f"UPDATE counterfoil.leases SET token = {token}, expires_at = started_at"))
+    with pytest.raises(LeaseLostError) if taken else nullcontext():
         await positions.write("positions", opened(1), under_way=UnderWay(before))
-    assert await value(database, "SELECT count(*) FROM mirror.positions") == 0
+    assert await value(database, "SELECT count(*) FROM mirror.positions") == (0 if taken else 1)
 
 
 async def test_behind_a_write_that_failed_nothing_is_written(database, positions):

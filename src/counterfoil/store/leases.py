@@ -102,8 +102,8 @@ def _key(lease: Lease) -> dict[str, object]:
 async def hold(connection: AsyncConnection, lease: Lease, *, again: bool = False) -> None:
     """Make this transaction fail unless the lease is still ours, and keep it ours until the transaction ends.
 
-    `again`: this transaction has held it before, but a savepoint that was rolled back may have let go of it. It may have lapsed
-    meanwhile, for nobody can renew it while its row is locked; as long as nobody else has taken it, it is ours.
+    `again`: it was held a moment ago, by this transaction before a savepoint was rolled back, or by the one just before it. It may have
+    lapsed meanwhile, for nobody can renew it while its row is locked; as long as nobody else has taken it, it is ours.
 
     Raises:
         LeaseLostError: it lapsed or somebody else has it.

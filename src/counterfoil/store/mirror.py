@@ -99,11 +99,12 @@ class Mirror:
         if not page.lines and not page.rejected and not states:
             return Written()
         place, held = under_way or UnderWay(), False
+        first = place.before is None
 
         async def hold(connection: AsyncConnection) -> None:
             nonlocal held
             await place.follow()
-            await leases.hold(connection, self._lease, again=held)
+            await leases.hold(connection, self._lease, again=held or not first)
             held = True
 
         async def lock(connection: AsyncConnection) -> None:
@@ -114,8 +115,7 @@ class Mirror:
         async with transaction(self._engine) as connection:
             place.begun.set()
             # Behind another page of the same list a row is hardly ever beyond all, and to ask would be to wait for that page.
-            straight = place.before is None
-            written = await bulk.write(connection, self.platform, table, page, telling, lock=lock, straight=straight)
+            written = await bulk.write(connection, self.platform, table, page, telling, lock=lock, straight=first)
             if not held:
                 await hold(connection)
             for resource, state in (states or {}).items():

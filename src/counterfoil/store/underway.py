@@ -38,6 +38,6 @@ class UnderWay:
         if self.before is None:
             return
         await asyncio.wait([self.before.task])
-        if self.before.task.cancelled() or self.before.task.exception():
+        if self.before.task.cancelled() or self.before.task.exception() is not None:
             raise OvertakenError
         self.before = None
