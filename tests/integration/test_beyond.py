@@ -66,8 +66,8 @@ def straight(monkeypatch) -> list[int]:
     counts: list[int] = []
     real = beyond.copy_beyond
 
-    async def counted(*given: object) -> frozenset[int]:
-        copied = await real(*given)
+    async def counted(*given: object, **named: object) -> frozenset[int]:
+        copied = await real(*given, **named)
         counts.append(len(copied))
         return copied
 
