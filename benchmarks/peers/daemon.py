@@ -122,9 +122,11 @@ def measured(bench: Bench, place: Place, database: str) -> dict[str, dict[str, f
     bench.platform.ask("before")
     # A copy is written to the log as it is made: no page of it is written there whole again when it first changes.
     there = Place(place.platform, bench.postgres.fresh(copy, database), place.folder)
-    with running(there.configure(deals=EVERY), place.folder / "daemon-copy.log") as daemon:
-        later = changed(bench, daemon)
-    bench.postgres.drop(copy)
+    try:
+        with running(there.configure(deals=EVERY), place.folder / "daemon-copy.log") as daemon:
+            later = changed(bench, daemon)
+    finally:
+        bench.postgres.drop(copy)
     bench.postgres.settle(database)
     bench.platform.ask("before")
     with running(place.configure(deals=EVERY), place.folder / "daemon-deals.log") as daemon:

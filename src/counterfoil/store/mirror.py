@@ -98,8 +98,8 @@ class Mirror:
         """
         if not page.lines and not page.rejected and not states:
             return Written()
-        place, held = under_way or UnderWay(), False
-        first = place.before is None
+        place = under_way or UnderWay()
+        first, held = place.before is None, False
 
         async def hold(connection: AsyncConnection) -> None:
             nonlocal held
